@@ -1,0 +1,89 @@
+"""Words -> subwords and windows: which subword carries a word's label, and which window answers for it.
+
+The first subword of a word carries its label, every other position -100 (ignored by loss and scores). Trade-offs:
+- Each distinct word is tokenised once, alone. Tokenisers of this family never look across words that come split, so the
+  ids are those of the whole sentence at once (tested), but no alignment has to be read back from offsets, which tokenisers
+  get wrong for some diacritics and control characters, and a corpus costs its vocabulary instead of its length.
+- A sentence longer than a window is cut into overlapping windows instead of being truncated: every word is owned by exactly
+  one window, the one that shows it most context, and is trained and scored there only. The overlap is computed twice.
+- A word without subwords (a lone zero-width space) gets the unknown token, and so a label and a prediction.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+IGNORED = -100
+
+
+class Window(NamedTuple):
+    """A stretch of one sentence with special tokens; the words it owns are consecutive, from `first_word` on."""
+
+    input_ids: np.ndarray  # (n,) int32
+    labels: np.ndarray  # (n,) int32, -100 but on the first subword of each owned word
+    sentence: int
+    first_word: int
+
+
+def subwords(words: set[str], tokenizer) -> dict[str, list[int]]:
+    """The subword ids of each word (without special tokens), at least one."""
+    words = sorted(words)
+    if not words:
+        return {}
+    encoded = tokenizer([[word] for word in words], is_split_into_words=True, add_special_tokens=False,
+                        return_attention_mask=False, return_token_type_ids=False, truncation=False, verbose=False)
+    return {word: ids or [tokenizer.unk_token_id] for word, ids in zip(words, encoded["input_ids"])}
+
+
+def encode(sentences: list[list[str]], labels: list[list[int]], tokenizer, max_length: int, stride: int) -> list[Window]:
+    """Windows of at most `max_length` subwords, special tokens included, in the order of the sentences.
+
+    `labels` holds one id a word. Neighbouring windows of a long sentence share about `stride` subwords.
+    """
+    known = subwords({word for words in sentences for word in words}, tokenizer)
+    first, last = [tokenizer.cls_token_id], [tokenizer.sep_token_id]
+    room = max_length - 2
+    windows = []
+    for number, (words, ids) in enumerate(zip(sentences, labels, strict=True)):
+        pieces = [known[word][:room] for word in words]
+        for start, stop, own, end in window_spans([len(p) for p in pieces], room, stride):
+            window_labels = [IGNORED]
+            for word in range(start, stop):
+                window_labels.append(ids[word] if own <= word < end else IGNORED)
+                window_labels += [IGNORED] * (len(pieces[word]) - 1)
+            window_ids = first + [piece for word in range(start, stop) for piece in pieces[word]] + last
+            windows.append(
+                Window(np.array(window_ids, np.int32), np.array(window_labels + [IGNORED], np.int32), number, own)
+            )
+    return windows
+
+
+def window_spans(sizes: list[int], room: int, stride: int) -> list[tuple[int, int, int, int]]:
+    """Windows over words of `sizes` subwords: (first word, end word, first owned word, end of owned words) each.
+
+    Every word is owned once, by the window in which the lesser of its left and right context (subwords) is greatest; the
+    sentence's own ends are full context. ``window_spans([1] * 6, 4, 2) -> [(0, 4, 0, 3), (2, 6, 3, 6)]``.
+    """
+    count = len(sizes)
+    ends = np.concatenate([[0], np.cumsum(sizes)])  # ends[w] = subwords before word w
+    spans, start = [], 0
+    while True:
+        stop = int(np.searchsorted(ends, ends[start] + room, side="right")) - 1
+        spans.append((start, stop))
+        if stop >= count:
+            break
+        overlapping = np.searchsorted(ends, ends[stop] - stride)  # first word of the last `stride` subwords or fewer
+        fitting = np.searchsorted(ends, ends[stop + 1] - room)  # from here on, the next word fits too
+        start = int(max(overlapping, fitting))
+    if len(spans) == 1:
+        return [(0, count, 0, count)]
+    words = np.arange(count)
+    context = np.full((len(spans), count), -1)
+    far = ends[-1] + 1
+    for k, (start, stop) in enumerate(spans):
+        left = ends[start:stop] - ends[start] if start else far
+        right = ends[stop] - ends[start + 1 : stop + 1] if stop < count else far
+        context[k, start:stop] = np.minimum(left, right)
+    owner = context.argmax(0)
+    owned = [words[owner == k] for k in range(len(spans))]
+    return [(*span, int(own[0]), int(own[-1]) + 1) for span, own in zip(spans, owned) if len(own)]

@@ -1,0 +1,1 @@
+"""Weights -> numbers and pictures: prediction, scores, error analysis, reports."""

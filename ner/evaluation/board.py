@@ -1,0 +1,138 @@
+"""Everything that goes to TensorBoard: small functions on a SummaryWriter, one run = one folder = one colour.
+
+Languages are told apart by tag (`f1/de`, `f1/fr`), and a stored layout overlays them in one chart; `add_scalars` and
+`add_hparams` would do it with a run folder for every key, which clutters the list of runs and the comparison of seeds.
+Options are text for the same reason. Numbers are kept as 32-bit floats (the plain scalar that every reader understands):
+TensorBoard is for looking, the exact figures are in results.json.
+
+Names of languages and types come from data: what would split or garble a tag is percent-encoded, so that different names
+stay different tags (`zh/tw` -> `f1/zh%2Ftw`).
+"""
+
+import html
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import yaml
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch.utils.tensorboard import SummaryWriter
+
+FLUSH_SECONDS = 10
+MOST_TAGS_WITH_NUMBERS = 40  # numbers for more would take a picture of 3,000 pixels and more a side
+
+
+def open_board(folder: Path, purge_step: int | None = None) -> SummaryWriter:
+    """A writer on `folder`. A resumed run gives its first step as `purge_step`: what stands there from it on is dropped.
+
+    Events reach the disk every 10 s; `flush` before a checkpoint, or a killed run leaves a gap in its curves.
+    """
+    if purge_step is not None:
+        time.sleep(1)  # event files are read in the order of their names, and these count whole seconds
+    return SummaryWriter(str(folder), purge_step=purge_step, flush_secs=FLUSH_SECONDS)
+
+
+def log_options(writer: SummaryWriter, options: Mapping, langs: Sequence[str]) -> None:
+    """The options as text, and the layout (tab "Custom Scalars") that overlays the curves of `langs` in one chart."""
+    log_report(writer, 0, "options", yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=True))
+    charts = {f"{name} on validation": ["Multiline", [re.escape(f"{tag}/{tag_part(lang)}") + "$" for lang in langs]]
+              for name, tag in (("F1", "f1"), ("loss (nats a word)", "loss"))}
+    writer.add_custom_scalars({"languages": charts})
+
+
+def log_report(writer: SummaryWriter, step: int, tag: str, text: str) -> None:
+    """Preformatted text, for instance `classification_report`; TensorBoard lists it as `tag`/text_summary."""
+    text = html.escape(text, quote=False).encode("utf-8", "backslashreplace").decode()
+    writer.add_text(tag, f"<pre>\n{text}\n</pre>", step)
+
+
+def log_step(writer: SummaryWriter, step: int, loss: float, learning_rate: float, grad_norm: float,
+             sentences_per_second: float) -> None:
+    """One optimizer step: loss in nats a labelled word, gradient norm before clipping."""
+    writer.add_scalar("train/loss", loss, step)
+    writer.add_scalar("train/learning_rate", learning_rate, step)
+    writer.add_scalar("train/grad_norm", grad_norm, step)
+    writer.add_scalar("train/sentences_per_second", sentences_per_second, step)
+
+
+def log_validation(writer: SummaryWriter, step: int, scores: Mapping[str, Mapping], mean_f1: float) -> None:
+    """`scores`: language -> its part of `eval` in results.json. A type that is in neither gold nor prediction has no point."""
+    for lang, score in scores.items():
+        for key in ("f1", "precision", "recall", "loss"):
+            writer.add_scalar(f"{key}/{tag_part(lang)}", score[key], step)
+        for entity_type, of_type in score["by_type"].items():
+            writer.add_scalar(f"f1_{tag_part(entity_type)}/{tag_part(lang)}", of_type["f1"], step)
+    writer.add_scalar("f1/mean", mean_f1, step)
+
+
+def log_test(writer: SummaryWriter, step: int, scores: Mapping[str, Mapping], mean_f1: float) -> None:
+    """`scores` as in `log_validation`."""
+    for lang, score in scores.items():
+        writer.add_scalar(f"test_f1/{tag_part(lang)}", score["f1"], step)
+    writer.add_scalar("test_f1/mean", mean_f1, step)
+
+
+def log_confusion(writer: SummaryWriter, step: int, lang: str, split: str, matrix: np.ndarray,
+                  names: Sequence[str]) -> None:
+    """`matrix` (K, K) words by tag, rows gold, columns predicted, in the order of `names`, as an image."""
+    title = f"{lang}, {split}, step {step:,}: {matrix.sum():,} words"
+    writer.add_image(f"confusion_{split}/{tag_part(lang)}", confusion_image(matrix, names, title), step, dataformats="HWC")
+
+
+def confusion_image(matrix: np.ndarray, names: Sequence[str], title: str) -> np.ndarray:
+    """(height, width, 3) uint8: colour and upper number the share of the row, lower number the words; zeros are grey.
+
+    With more than 40 tags the cells shrink and show their colour only.
+    """
+    K = len(names)
+    if matrix.shape != (K, K):
+        raise ValueError(f"confusion matrix of shape {matrix.shape} for {K} tags: expected ({K}, {K})")
+    share = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    numbers = K <= MOST_TAGS_WITH_NUMBERS
+    longest = max(map(len, names))
+    upright = longest > 7 or not numbers
+    side, label = max(3.6, (0.72 if numbers else 0.2) * K), 0.09 * longest  # inches
+    figure = Figure((side + label + 1.6, side + (label if upright else 0.1) + 0.8), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    picture = axes.imshow(share, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    figure.colorbar(picture, ax=axes, label="share of the gold tag's words (%)", fraction=0.03, aspect=30, pad=0.02)
+    axes.set_title(title, parse_math=False)
+    axes.set_xlabel("predicted tag" + " (above: % of the row, below: words)" * numbers)
+    axes.set_ylabel("gold tag")
+    axes.set_xticks(range(K), labels=names, rotation=90 * upright, parse_math=False)
+    axes.set_yticks(range(K), labels=names, parse_math=False)
+    axes.set_xticks(np.arange(K + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(K + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="lightgrey", linewidth=0.5)
+    axes.tick_params(which="minor", length=0)
+    for (row, column), words in np.ndenumerate(matrix if numbers else matrix[:0]):
+        text = f"{share[row, column]:.1f} %\n{words:,}" if words else "0"
+        colour = "white" if share[row, column] > 60 else "black" if words else "darkgrey"
+        axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour).set_in_layout(False)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def classification_report(scores: Mapping) -> str:
+    """Plain-text table of one language's part of `eval`: precision, recall, F1 and gold entities by type and on average."""
+    averages = {"micro": scores, "macro": scores["macro"], "weighted": scores["weighted"]}
+    rows = [(name, row, row["support"]) for name, row in scores["by_type"].items()]
+    rows += [(f"{name} average", row, scores["entities"]) for name, row in averages.items()]
+    width = max(len(name) for name, _, _ in rows)
+    lines = [f"{'':{width}}  precision  recall      f1  support"]
+    lines += [f"{name:{width}}  {row['precision']:9.4f}  {row['recall']:.4f}  {row['f1']:.4f}  {support:7,}"
+              for name, row, support in rows]
+    lines.insert(len(lines) - len(averages), "")
+    return "\n".join(lines)
+
+
+def tag_part(name: str) -> str:
+    """`name` as one part of a tag: slashes, percent signs and characters that cannot be printed in percent notation."""
+    if name == "mean":
+        return "%6Dean"  # `f1/mean` is the mean over languages
+    return "".join(c if c.isprintable() and c not in "/%" else quote(c, safe="", errors="surrogatepass") for c in name)

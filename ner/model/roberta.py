@@ -1,0 +1,142 @@
+"""RoBERTa's body with a dropout-plus-linear head for token classification; parameter names as in transformers.
+
+Trade-off. The model is written out (no base class, no options but the configuration's), so that it can be read and changed
+in one place, and it works on packed tokens (`packing`): of the slots of a padded batch only the real ones are computed.
+``attention="padded"`` is the plain way on the same weights; both give the same logits, and tests hold them to each other
+and to transformers. Checkpoints go both ways untouched.
+
+Shapes: B sentences, L padded length, T packed tokens, H hidden, A heads, V vocabulary, K tags.
+Architecture: Liu et al. 2019 (arXiv:1907.11692), Conneau et al. 2020 (arXiv:1911.02116).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ner.model import packing
+
+ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
+GROUPS = 4  # of rows in packed attention
+
+
+class Embeddings(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        self.position_embeddings = nn.Embedding(
+            config.max_position_embeddings, config.hidden_size, padding_idx=config.pad_token_id
+        )
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, input_ids: Tensor, position_ids: Tensor) -> Tensor:
+        """(T,) ids and positions -> (T, H)."""
+        x = self.word_embeddings(input_ids) + self.position_embeddings(position_ids)
+        return self.dropout(self.LayerNorm(x + self.token_type_embeddings.weight[0]))
+
+
+class SelfAttention(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.query = nn.Linear(config.hidden_size, config.hidden_size)
+        self.key = nn.Linear(config.hidden_size, config.hidden_size)
+        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+        self.heads = config.num_attention_heads
+        self.dropout = config.attention_probs_dropout_prob
+
+    def forward(self, x: Tensor, groups: list[packing.Group]) -> Tensor:
+        """(T, H) -> (T, H), each token attending to the tokens of its own row."""
+        q, k, v = self.query(x), self.key(x), self.value(x)
+        dropout = self.dropout if self.training else 0.0
+        parts = []
+        for group in groups:
+            rows = [self.rows(tokens[group.start : group.stop], group) for tokens in (q, k, v)]
+            mixed = F.scaled_dot_product_attention(*rows, attn_mask=group.mask, dropout_p=dropout)  # (rows, A, width, H/A)
+            mixed = mixed.transpose(1, 2).reshape(group.rows * group.width, -1)
+            parts.append(mixed if group.slots is None else packing.Gather.apply(mixed, group.slots))
+        return torch.cat(parts)
+
+    def rows(self, tokens: Tensor, group: packing.Group) -> Tensor:
+        """Packed tokens of one group -> (rows, A, width, H / A)."""
+        if group.slots is not None:
+            tokens = packing.Scatter.apply(tokens, group.slots, group.rows * group.width)
+        return tokens.view(group.rows, group.width, self.heads, -1).transpose(1, 2)
+
+
+class AddAndNorm(nn.Module):
+    """Dense, dropout, residual, LayerNorm: what closes both halves of a layer."""
+
+    def __init__(self, inputs: int, config):
+        super().__init__()
+        self.dense = nn.Linear(inputs, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, x: Tensor, residual: Tensor) -> Tensor:
+        return self.LayerNorm(self.dropout(self.dense(x)) + residual)
+
+
+class Layer(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.attention = nn.ModuleDict(
+            {"self": SelfAttention(config), "output": AddAndNorm(config.hidden_size, config)}
+        )
+        self.intermediate = nn.ModuleDict({"dense": nn.Linear(config.hidden_size, config.intermediate_size)})
+        self.output = AddAndNorm(config.intermediate_size, config)
+        self.activation = ACTIVATIONS[config.hidden_act]
+
+    def forward(self, x: Tensor, groups: list[packing.Group]) -> Tensor:
+        """(T, H) -> (T, H)."""
+        x = self.attention["output"](self.attention["self"](x, groups), x)
+        return self.output(self.activation(self.intermediate["dense"](x)), x)
+
+
+class Roberta(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.embeddings = Embeddings(config)
+        self.encoder = nn.ModuleDict({"layer": nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))})
+
+    def forward(self, input_ids: Tensor, position_ids: Tensor, groups: list[packing.Group]) -> Tensor:
+        """(T,) ids and positions -> (T, H)."""
+        x = self.embeddings(input_ids, position_ids)
+        for layer in self.encoder["layer"]:
+            x = layer(x, groups)
+        return x
+
+
+class TokenClassifier(nn.Module):
+    """RoBERTa, dropout, linear: padded batch in, one row of logits a real token out."""
+
+    def __init__(self, config, attention: str = "packed"):
+        super().__init__()
+        self.config = config
+        self.attention = attention
+        self.roberta = Roberta(config)
+        dropout = config.classifier_dropout
+        self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, lengths: list[int] | None = None, slots: Tensor | None = None
+    ) -> Tensor:
+        """(B, L) ids and mask -> (T, K) logits of the real tokens, in reading order.
+
+        `lengths` (real tokens a row) and `slots` (`packing.token_index` of the mask) come with every batch of the collator;
+        without them they are read from the mask, for which a GPU has to be waited for.
+        """
+        if lengths is None or slots is None:
+            lengths, slots = attention_mask.sum(1).tolist(), packing.token_index(attention_mask)
+        device, first = input_ids.device, self.config.pad_token_id + 1
+        if self.attention == "packed":
+            groups = packing.attention_groups(lengths, GROUPS, device)
+            position_ids = packing.positions(lengths, first).to(device, non_blocking=True)
+            x = self.roberta(input_ids.flatten()[slots], position_ids, groups)
+        else:
+            rows, width = input_ids.shape
+            group = packing.Group(0, rows * width, rows, width, None, attention_mask[:, None, None, :].bool())
+            position_ids = torch.cumsum(attention_mask, 1) * attention_mask + first - 1
+            x = self.roberta(input_ids.flatten(), position_ids.flatten(), [group])[slots]
+        return self.classifier(self.dropout(x))

@@ -1,0 +1,95 @@
+"""Tags and their ids, the rules of IOB2, and IOB1 turned into IOB2.
+
+IOB2 (every entity opens with ``B-``) is the one scheme inside the project: converting at the door costs one pass over
+a file, and nothing behind it has to ask. IOB1 is converted, because a whole file shows whether it is; tags of BIOES and
+BILOU are refused by name. An ``I-`` that opens an entity in an IOB2 file stays: scorers differ on it, so it is data.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+PANX_TYPES = ("PER", "ORG", "LOC")
+OTHER_SCHEMES = {"S-": ("BIOES", "B-"), "E-": ("BIOES", "I-"), "U-": ("BILOU", "B-"), "L-": ("BILOU", "I-")}
+
+
+@lru_cache(maxsize=1024)
+def check_tag(tag: str) -> None:
+    """Raise ValueError unless ``tag`` is ``O``, ``B-TYPE`` or ``I-TYPE``, TYPE printable and without white space."""
+    start, entity_type = tag[:2], tag[2:]
+    well_formed = entity_type.isprintable() and entity_type != "" and " " not in entity_type
+    if tag == "O" or start in ("B-", "I-") and well_formed:
+        return
+    if start in OTHER_SCHEMES and well_formed:
+        scheme, right = OTHER_SCHEMES[start]
+        right += entity_type[:40]
+        raise ValueError(f"tag {tag[:40]!r} belongs to {scheme}; expected IOB2, where it is {right!r}")
+    raise ValueError(f"{tag[:40]!r} is not a tag; expected O, B-TYPE or I-TYPE (IOB2)")
+
+
+@dataclass(frozen=True)
+class TagSet:
+    """The tags of a model in the order of their ids (K of them); ValueError where they are not an IOB2 set."""
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        seen = set()
+        for name in self.names:
+            if not isinstance(name, str):
+                raise ValueError(f"{name!r} is not a tag; expected a string")
+            check_tag(name)
+            if name in seen:
+                raise ValueError(f"tag {name!r} stands twice in the tag set; expected it once")
+            seen.add(name)
+        for name in self.names:
+            if name.startswith("I-") and "B-" + name[2:] not in seen:
+                raise ValueError(f"tag {name!r} is without {'B-' + name[2:]!r}; expected both in a tag set")
+        if "O" not in seen:
+            raise ValueError(f"no O among the tags {', '.join(self.names)}; expected O, and B-TYPE, I-TYPE for a type")
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        return {name: label for label, name in enumerate(self.names)}
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Entity types in the order of their ``B-`` tags."""
+        return tuple(name[2:] for name in self.names if name.startswith("B-"))
+
+    def labels(self, tags: Iterable[str]) -> list[int]:
+        """The ids of a sentence's tags; ValueError names the first tag that is outside the set."""
+        try:
+            return [self.ids[tag] for tag in tags]
+        except KeyError as error:
+            expected = ", ".join(self.names)
+            raise ValueError(f"tag {error.args[0]!r} is outside the tag set; expected one of {expected}") from None
+
+
+def tag_set(types: Iterable[str]) -> TagSet:
+    """``O``, then ``B-T`` and ``I-T`` of every type: PAN-X's order for exactly PAN-X's types, else alphabetical."""
+    found = set(types)
+    order = PANX_TYPES if found == set(PANX_TYPES) else sorted(found)
+    return TagSet(("O", *(start + entity_type for entity_type in order for start in ("B-", "I-"))))
+
+
+def is_iob1(sentences: Iterable[Sequence[str]]) -> bool:
+    """Whether a file's tags are IOB1: some ``I-`` opens an entity and every ``B-`` follows an entity of its type."""
+    opened_by_inside = False
+    for tags in sentences:
+        before = "O"
+        for tag in tags:
+            if tag != "O" and before[2:] != tag[2:]:
+                if tag.startswith("B-"):
+                    return False
+                opened_by_inside = True
+            before = tag
+    return opened_by_inside
+
+
+def iob1_to_iob2(tags: Sequence[str]) -> list[str]:
+    """The same entities with a ``B-`` at the start of each."""
+    return [
+        "B-" + tag[2:] if tag.startswith("I-") and before[2:] != tag[2:] else tag
+        for before, tag in zip(("O", *tags), tags)
+    ]

@@ -1,0 +1,207 @@
+"""The state of a run: written atomically, restored exactly.
+
+A checkpoint is one folder: safetensors for weights, moments and random states, JSON for the rest, and a manifest with the
+checksum of every file, written last. It is built under a temporary name, synced to disk and renamed, so that it is there
+whole or not at all; a damaged one is noticed by its checksums and the one before it serves. No pickle is written or read.
+Trade-off: reading everything once for the checksums costs about as long as writing it.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from safetensors.torch import load_file, save_file
+
+from ner.options import UserError
+from ner.training.loop import Progress
+
+KEPT = 2
+MANIFEST = "manifest.json"
+ANYWHERE = ("output_dir", "resume", "log_every", "checkpoint_every", "push_to_hub", "public")  # options that may differ
+
+
+def random_state() -> dict[str, torch.Tensor | list]:
+    """The random states of this process: torch (and its GPU) as byte tensors, Python's and NumPy's as JSON."""
+    state = {"torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    words = {"python": random.getstate(), "numpy": [kind, keys.tolist(), position, has_gauss, gauss]}
+    return {**state, "words": torch.frombuffer(bytearray(json.dumps(words).encode()), dtype=torch.uint8)}
+
+
+def restore_random_state(state: dict[str, torch.Tensor]) -> None:
+    words = json.loads(state["words"].numpy().tobytes())
+    version, internal, gauss = words["python"]
+    random.setstate((version, tuple(internal), gauss))
+    kind, keys, *rest = words["numpy"]
+    np.random.set_state((kind, np.array(keys, np.uint32), *rest))
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+
+
+def moments(model, optimizer) -> dict[str, torch.Tensor]:
+    """AdamW's state by parameter name: ``exp_avg/NAME``, ``exp_avg_sq/NAME``, ``step/NAME``."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    return {f"{key}/{names[parameter]}": value for parameter, state in optimizer.state.items() for key, value in state.items()}
+
+
+def restore_moments(model, optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    parameters = dict(model.named_parameters())
+    for key, value in tensors.items():
+        kind, name = key.split("/", 1)
+        place = parameters[name].device if kind != "step" or optimizer.param_groups[0].get("fused") else "cpu"
+        optimizer.state[parameters[name]][kind] = value.to(place)
+
+
+def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Progress, identity: dict,
+          best: dict[str, torch.Tensor]) -> None:
+    """Write ``folder/step-N`` and remove all but the newest `KEPT`. Every process must call it; the main one writes.
+
+    identity: what must be the same when the run is continued (options, tags, versions). best: weights of the best epoch
+    so far, where one is selected.
+    """
+    states = gather_object([random_state()]) if accelerator.num_processes > 1 else [random_state()]
+    if accelerator.is_main_process:
+        write_folder(folder / f"step-{progress.step}", {
+            "weights.safetensors": {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()},
+            "moments.safetensors": {name: t.detach().cpu().contiguous() for name, t in moments(model, optimizer).items()},
+            "random.safetensors": {f"{rank}/{name}": t for rank, state in enumerate(states) for name, t in state.items()},
+            **({"best.safetensors": best} if best else {}),
+        }, {"progress": dataclasses.asdict(progress), "identity": identity, "processes": len(states),
+            "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None})
+        for old in sorted(found(folder), key=step_of)[:-KEPT]:
+            shutil.rmtree(old)
+    accelerator.wait_for_everyone()
+
+
+def write_folder(folder: Path, tensors: dict[str, dict[str, torch.Tensor]], state: dict) -> None:
+    """A folder of files with a manifest; under its name only when all of it is on the disk."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        for name, content in tensors.items():
+            save_file(content, temporary / name)
+        (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        sums = {path.name: checksum(path) for path in sorted(temporary.iterdir())}
+        (temporary / MANIFEST).write_text(json.dumps(sums), encoding="utf-8")
+        for path in [*temporary.iterdir(), temporary]:
+            sync(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(temporary, folder)
+        sync(folder.parent)
+    except Exception as error:  # safetensors has its own kind for a full disk
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise UserError(f"{folder}: the checkpoint could not be written ({error}); older ones are untouched, free the disk "
+                        f"and continue with --resume") from None
+
+
+def sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def checksum(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def found(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdecimal()] if folder.is_dir() else []
+
+
+def step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def whole(path: Path) -> bool:
+    """Whether every file of a checkpoint has the checksum that its manifest says."""
+    try:
+        sums = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        return {"state.json", "weights.safetensors"} <= set(sums) and all(
+            "/" not in name and checksum(path / name) == digest for name, digest in sums.items())
+    except (OSError, ValueError, AttributeError, TypeError):
+        return False
+
+
+def newest(folder: Path) -> tuple[Path | None, list[Path]]:
+    """The newest whole checkpoint (or None) and the damaged ones that are newer."""
+    damaged = []
+    for path in sorted(found(folder), key=step_of, reverse=True):
+        if whole(path):
+            return path, damaged
+        damaged.append(path)
+    return None, damaged
+
+
+def read(path: Path, accelerator: Accelerator, model, optimizer, identity: dict) -> tuple[Progress, dict[str, torch.Tensor]]:
+    """Restore a checkpoint that `newest` found into `model`, `optimizer` and the random states; the progress and best weights.
+
+    Raises ``UserError`` that lists what differs, where the run that wrote it had other options that change the result.
+    """
+    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    compare(path, state["identity"], identity)
+    model.load_state_dict(load_file(path / "weights.safetensors"), strict=True)
+    restore_moments(model, optimizer, load_file(path / "moments.safetensors"))
+    if accelerator.scaler is not None and state["scaler"] is not None:
+        accelerator.scaler.load_state_dict(state["scaler"])
+    randoms = load_file(path / "random.safetensors")
+    prefix = f"{accelerator.process_index}/"
+    mine = {name.removeprefix(prefix): t for name, t in randoms.items() if name.startswith(prefix)}
+    if mine:  # a run continued on more processes than it was begun with has none for the new ones
+        restore_random_state(mine)
+    best = path / "best.safetensors"
+    return Progress(**state["progress"]), load_file(best) if best.exists() else {}
+
+
+def compare(path: Path, theirs: dict, ours: dict) -> None:
+    ours = json.loads(json.dumps(ours))  # tuples are lists in a file
+    different = [f"{group}.{key}: {theirs.get(group, {}).get(key)!r} in the checkpoint, {value!r} now"
+                 for group, values in ours.items() for key, value in values.items()
+                 if theirs.get(group, {}).get(key) != value]
+    if different:
+        raise UserError(f"{path}: cannot be continued, these differ: " + "; ".join(different))
+
+
+def remove(folder: Path) -> None:
+    """The checkpoints of a run that has finished."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class StopSignals:
+    """SIGTERM and SIGINT as a question to ask between steps; a SIGINT over two seconds after the first stops at once."""
+
+    def __init__(self):
+        self.received: int | None = None
+        self.at = 0.0
+        self.old = {number: signal.signal(number, self.handle) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def handle(self, number, frame):
+
+
+        if self.received == signal.SIGINT == number and time.monotonic() - self.at > 2:
+            raise KeyboardInterrupt
+        if self.received is None:
+            self.received, self.at = number, time.monotonic()
+
+    def __call__(self) -> bool:
+        return self.received is not None
+
+    def restore(self) -> None:
+        for number, handler in self.old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,145 @@
+"""The training loop: one optimizer step fits one screen.
+
+The loss of a step is the sum over its labelled words divided by their number in the *whole* step, over all micro-batches
+and processes. So one batch of 64, four micro-batches of 16 and two processes with 32 take the same step; means of means,
+the usual way, do not, because sentences differ in length. The number is known to every process without asking the others.
+
+Trade-off. The host waits for the device once a step, after everything but the update is queued: to stop *before* an update
+with a non-finite loss or gradient. Accelerate is used for device, autocast, wrapping, backward and clipping; the data order
+and the schedule are ours, because its loaders and schedulers cannot be continued exactly or count steps by process.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import nn
+
+from ner.data import sampling
+from ner.data.alignment import IGNORED, Window
+from ner.data.collate import collate, to_device
+from ner.options import Options, UserError
+from ner.training import optim
+
+
+class StepResult(NamedTuple):
+    loss: float  # mean over the step's labelled words, in nats
+    grad_norm: float  # before clipping
+    moved: bool  # False where fp16 overflowed and the update was left out
+    stop: bool  # some process was asked to stop
+
+
+@dataclass
+class Progress:
+    """Where a run stands; with the weights and the random state, all that a checkpoint has to restore."""
+
+    step: int = 0  # batches consumed
+    updates: int = 0  # optimizer updates done: fewer than steps where fp16 overflowed
+    loss_sum: float = 0.0  # of the current epoch, over words
+    words: int = 0  # labelled, of the current epoch
+    seconds: float = 0.0  # spent in training steps
+    epochs: list[dict] = field(default_factory=list)  # what results.json says of each epoch
+
+
+class TrainingData(NamedTuple):
+    """The training windows, grouped by sentence, and how to pad them."""
+
+    sentences: list[list[Window]]
+    pad_id: int
+    padding_side: str
+
+
+def group_by_sentence(windows: list[Window], count: int) -> list[list[Window]]:
+    groups = [[] for _ in range(count)]
+    for window in windows:
+        groups[window.sentence].append(window)
+    return groups
+
+
+def total_steps(sentences: int, options: Options) -> int:
+    steps = options.epochs * sampling.steps_per_epoch(sentences, options.batch_size)
+    return min(steps, options.max_steps or steps)
+
+
+def word_count(window: Window) -> int:
+    return int((window.labels != IGNORED).sum())
+
+
+def step_batches(data: TrainingData, step: int, options: Options, rank: int, processes: int) -> tuple[list[dict], int]:
+    """This process's micro-batches of a step, and the labelled words of the step over all processes."""
+    chosen = sampling.step_sentences(len(data.sentences), options.batch_size, options.seed, step)
+    windows = [window for sentence in chosen for window in data.sentences[sentence]]
+    lengths = [len(window.input_ids) for window in windows]
+    # A pass without windows joins with two special tokens and no label: zero loss, zero gradient.
+    nothing = Window(windows[0].input_ids[[0, -1]], np.full(2, IGNORED, np.int32), -1, 0)
+    parts = sampling.micro_batches(lengths, rank, processes, options.micro_batch_size)
+    batches = [collate([windows[i] for i in part] or [nothing], data.pad_id, data.padding_side) for part in parts]
+    return batches, sum(word_count(window) for window in windows)
+
+
+def loss_sum(model: nn.Module, batch: dict) -> torch.Tensor:
+    """Cross-entropy in nats, summed over the batch's labelled words."""
+    logits = model(batch["input_ids"], batch["attention_mask"], batch["lengths"], batch["slots"])
+    labels = batch["labels"].flatten()[batch["slots"]]
+    return F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
+
+
+def accumulate(model: nn.Module, batches: list[dict], words: int, accelerator: Accelerator) -> torch.Tensor:
+    """Gradients of a whole step; returns this process's summed loss. Gradients are those of the mean over `words`."""
+    total = torch.zeros((), device=accelerator.device)
+    for i, batch in enumerate(batches):
+        last = i + 1 == len(batches)
+        with contextlib.nullcontext() if last else accelerator.no_sync(model):
+            loss = loss_sum(model, to_device(batch, accelerator.device))
+            # The wrapper averages gradients over processes; the sum over words wants them added up.
+            accelerator.backward(loss * (accelerator.num_processes / max(words, 1)))
+        total += loss.detach()
+    return total
+
+
+def train_step(model, optimizer, batches: list[dict], words: int, rate: float, max_grad_norm: float,
+               accelerator: Accelerator, asked_to_stop: bool = False) -> StepResult:
+    """One optimizer step. Raises ``FloatingPointError`` before the update where loss or gradient is not finite."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    loss = accumulate(model, batches, words, accelerator)
+    norm = accelerator.clip_grad_norm_(model.parameters(), max_grad_norm)
+    stop = torch.tensor(float(asked_to_stop), device=loss.device)
+    loss, stop, norm = (*accelerator.reduce(torch.stack([loss, stop]), "sum").tolist(), float(norm))
+    overflow_is_handled = accelerator.scaler is not None
+    if not np.isfinite(loss) or not (np.isfinite(norm) or overflow_is_handled):
+        raise FloatingPointError(f"loss {loss}, gradient norm {norm}")
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return StepResult(loss / max(words, 1), norm, not accelerator.optimizer_step_was_skipped, stop > 0)
+
+
+def steps(model, optimizer, data: TrainingData, options: Options, accelerator: Accelerator, progress: Progress,
+          asked_to_stop) -> Iterator[StepResult]:
+    """Train from `progress` on, one yield an optimizer step; `progress` is up to date at every yield.
+
+    asked_to_stop: a function that says whether this process was told to stop; the processes agree on it within the step.
+    """
+    total = total_steps(len(data.sentences), options)
+    while progress.step < total:
+        batches, words = step_batches(data, progress.step, options, accelerator.process_index, accelerator.num_processes)
+        rate = optim.learning_rate(progress.updates, total, options.learning_rate, options.warmup_ratio)
+        model.train()
+        try:
+            result = train_step(model, optimizer, batches, words, rate, options.max_grad_norm, accelerator, asked_to_stop())
+        except FloatingPointError as error:
+            chosen = sampling.step_sentences(len(data.sentences), options.batch_size, options.seed, progress.step)
+            raise UserError(
+                f"step {progress.step + 1}: {error}; stopped before the update (training sentences "
+                f"{', '.join(map(str, sorted(chosen + 1)))}); a lower learning_rate or other data would be right"
+            ) from None
+        progress.step += 1
+        progress.updates += result.moved
+        progress.loss_sum += result.loss * words
+        progress.words += words
+        yield result

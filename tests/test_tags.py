@@ -1,0 +1,123 @@
+"""The order of tags, what is no tag set, and IOB1 -> IOB2."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ner.tags import PANX_TYPES, TagSet, check_tag, iob1_to_iob2, is_iob1, tag_set
+
+PANX_NAMES = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
+
+
+def test_panx_order_for_exactly_its_types():
+    assert tag_set(["LOC", "PER", "ORG", "LOC"]) == TagSet(PANX_NAMES)
+    assert tag_set(["LOC", "PER"]).names == ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
+    assert tag_set(["PER", "ORG", "MISC", "LOC"]).types == ("LOC", "MISC", "ORG", "PER")
+    assert tag_set([]).names == ("O",)
+
+
+def test_ids_and_types_follow_the_names():
+    tags = TagSet(("B-ORG", "O", "B-PER", "I-ORG", "I-PER"))
+    assert tags.ids == {"B-ORG": 0, "O": 1, "B-PER": 2, "I-ORG": 3, "I-PER": 4}
+    assert tags.types == ("ORG", "PER")
+    assert tag_set(PANX_TYPES).types == PANX_TYPES
+    assert TagSet(("O", "B-PER")).types == ("PER",)
+
+
+def test_labels():
+    assert TagSet(PANX_NAMES).labels(["B-LOC", "I-LOC", "O", "B-PER"]) == [5, 6, 0, 1]
+    assert TagSet(PANX_NAMES).labels([]) == []
+    expected = "tag 'B-MISC' is outside the tag set; expected one of O, B-PER, I-PER, B-ORG, I-ORG, B-LOC, I-LOC"
+    with pytest.raises(ValueError, match=f"^{expected}$"):
+        TagSet(PANX_NAMES).labels(["O", "B-MISC"])
+
+
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        ((), "no O among the tags"),
+        (("B-PER", "I-PER"), "no O among the tags B-PER, I-PER; expected O"),
+        (("O", "I-PER"), "tag 'I-PER' is without 'B-PER'"),
+        (("O", "B-PER", "O"), "tag 'O' stands twice"),
+        (("O", "PER"), "'PER' is not a tag; expected O, B-TYPE or I-TYPE"),
+        (("O", "B-PER SON", "I-PER SON"), "'B-PER SON' is not a tag"),
+        (("O", "LABEL_1"), "'LABEL_1' is not a tag"),
+        (("O", 1), "1 is not a tag; expected a string"),
+        (("O", ["B-PER"]), "is not a tag; expected a string"),
+    ],
+)
+def test_what_is_no_tag_set(names, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        TagSet(names)
+
+
+@pytest.mark.parametrize("tag", ["O", "B-PER", "I-PER", "B-O", "I-ORG-part", "B-PERSÖN", "B-人", "I--"])
+def test_tags(tag):
+    assert check_tag(tag) is None
+
+
+@pytest.mark.parametrize(
+    "tag", ["", "o", "0", "B", "B-", "I-", "b-PER", "B_PER", "BPER", "M-PER", "S-", " O", "O\r", "B-P R", "B-P\u00a0R",
+            "B-P\u2028R", "B-PER\r", "B-\ud800", "B-\u200b", "B-P\0"]
+)
+def test_what_is_no_tag(tag):
+    with pytest.raises(ValueError, match="is not a tag; expected O, B-TYPE or I-TYPE"):
+        check_tag(tag)
+
+
+@pytest.mark.parametrize(
+    "tag, scheme, right",
+    [("S-PER", "BIOES", "B-PER"), ("E-LOC", "BIOES", "I-LOC"), ("U-ORG", "BILOU", "B-ORG"), ("L-X", "BILOU", "I-X")],
+)
+def test_other_schemes_are_named(tag, scheme, right):
+    with pytest.raises(ValueError, match=f"^tag '{tag}' belongs to {scheme}; expected IOB2, where it is '{right}'$"):
+        check_tag(tag)
+
+
+@pytest.mark.parametrize(
+    "sentences, expected",
+    [
+        ([], False),
+        ([["O", "O"]], False),
+        ([["I-PER", "I-PER", "O"]], True),
+        ([["O"], ["I-PER", "B-PER", "B-PER"]], True),
+        ([["I-PER", "I-LOC"]], True),
+        ([["B-PER", "I-PER"]], False),
+        ([["I-PER"], ["O", "B-PER"]], False),
+        ([["I-PER"], ["B-PER"]], False),  # the entity before ended with its sentence
+        ([["I-PER", "B-LOC"]], False),
+        ([["O", "B-LOC", "B-LOC", "I-PER"]], False),
+    ],
+)
+def test_is_iob1(sentences, expected):
+    assert is_iob1(sentences) is expected
+
+
+@pytest.mark.parametrize(
+    "iob1, iob2",
+    [
+        ([], []),
+        (["I-PER", "I-PER", "O", "I-PER"], ["B-PER", "I-PER", "O", "B-PER"]),
+        (["I-PER", "B-PER", "I-PER"], ["B-PER", "B-PER", "I-PER"]),
+        (["I-PER", "I-LOC", "I-LOC", "B-LOC"], ["B-PER", "B-LOC", "I-LOC", "B-LOC"]),
+        (["O", "O"], ["O", "O"]),
+    ],
+)
+def test_iob1_to_iob2(iob1, iob2):
+    assert iob1_to_iob2(iob1) == iob2
+
+
+def to_iob1(tags: list[str]) -> list[str]:
+    """The other way round: B- stays where it parts two entities of one type."""
+    before = ["O", *tags]
+    return ["I" + tag[1:] if tag[:2] == "B-" and before[i][2:] != tag[2:] else tag for i, tag in enumerate(tags)]
+
+
+@given(st.lists(st.sampled_from([["O"], ["B-PER"], ["B-PER", "I-PER"], ["B-LOC", "I-LOC", "I-LOC"]]), max_size=8))
+def test_iob1_and_back(pieces):
+    iob2 = sum(pieces, [])
+    assert iob1_to_iob2(to_iob1(iob2)) == iob2
+    assert iob1_to_iob2(iob2) == iob2
+    assert is_iob1([to_iob1(iob2)]) is (to_iob1(iob2) != iob2)

@@ -1,0 +1,53 @@
+"""Fine-tune an encoder of the RoBERTa family for named-entity recognition and score it in every language.
+
+Without arguments: configs/quickstart.yaml (built-in encoder and corpus). Values are written as in YAML; lists also as
+several words (--train_langs de fr) and mappings as name=value (--fractions de=0.629 fr=0.229).
+"""
+
+import sys
+from pathlib import Path
+
+from ner.options import UserError, read_arguments, resolve
+
+QUICKSTART = Path(__file__).parent / "configs" / "quickstart.yaml"
+RUNS = Path(__file__).parent / "runs"
+
+
+def new_folder(name: str) -> Path:
+    """runs/NAME, or the first of runs/NAME-2, runs/NAME-3 ... that is not there yet."""
+    folder, number = RUNS / name, 1
+    while folder.exists():
+        number += 1
+        folder = RUNS / f"{name}-{number}"
+    return folder
+
+
+def main(argv: list[str]) -> int:
+    """Exit status: 0, 2 for a mistake of the user's, 128 + signal for a run that was stopped and can be continued."""
+    try:
+        recipe, path = read_arguments(__doc__, argv or ["--config", str(QUICKSTART)])
+        if recipe.get("resume") and recipe.get("output_dir") and not path:
+            path = str(Path(recipe["output_dir"]) / "config.yaml")
+            recipe, path = read_arguments(__doc__, ["--config", path, *argv])
+        options = resolve(recipe, path)
+        if options.resume and not options.output_dir:
+            raise UserError("resume: name the run to continue with --output_dir")
+        name = Path(options.output_dir).name if options.output_dir else Path(path).stem if path else "run"
+        folder = Path(options.output_dir) if options.output_dir else new_folder(name)
+        from ner import experiment  # imports torch, which --help and a typo need not wait for
+    except UserError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    try:
+        experiment.run(options, folder, folder.name)
+    except UserError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    except experiment.Stopped as stop:
+        print(f"train.py: {stop}", file=sys.stderr)
+        return stop.status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
