@@ -1,7 +1,7 @@
 """What leaves the machine: the model card (`model/README.md`) and the upload of `model/` to the Hub.
 
-Trade-off. A card says only what `results.json` holds, so that it can be made anew from that file and cannot drift from the
-figures; what is not in there (a licence above all) it leaves out, and of the user's paths it tells the last part at most.
+Trade-off. A card says only what `results.json` holds, so that it cannot drift from the figures; what is not in there
+(a licence above all) it leaves out, and of the user's paths it tells the last part at most.
 """
 
 import re
@@ -15,11 +15,20 @@ from huggingface_hub.utils import validate_repo_id, yaml_dump
 from ner.options import UserError
 
 BUILTIN, BUILTIN_BASE = "e5-small", "intfloat/multilingual-e5-small"
-PANX = "google/xtreme"
+SWISS, PANX = ("built-in-swiss", None), ("PAN-X", "google/xtreme")
 PANX_NAME = re.compile("pan-?x|wikiann|xtreme", re.IGNORECASE)
-RECIPE = ("revision", "train_langs", "fractions", "sample_seed", "num_train_sentences", "max_length", "stride",
-          "model_revision", "dropout", "epochs", "max_steps", "batch_size", "learning_rate", "weight_decay", "warmup_ratio",
-          "max_grad_norm", "seed", "mixed_precision", "select", "patience")
+RECIPE = ("revision", "sample_seed", "num_train_sentences", "max_length", "stride", "model_revision", "dropout",
+          "epochs", "max_steps", "batch_size", "learning_rate", "weight_decay", "warmup_ratio", "max_grad_norm", "seed",
+          "mixed_precision", "select", "patience")
+USE = """```python
+from transformers import pipeline
+
+tagger = pipeline("token-classification", model="MODEL", aggregation_strategy="simple")
+tagger("Anna Keller arbeitet bei der Post in Chur .")
+```
+
+For the scores above, text must be split into words as in training: punctuation stands alone (`Chur .`, not `Chur.`),
+and a word's first subword decides. `python evaluate.py tag MODEL "text"` of the code that trained it sees to both."""
 
 
 def base_name(path: str) -> str:
@@ -28,7 +37,7 @@ def base_name(path: str) -> str:
 
 
 def hub_name(name: str) -> str | None:
-    """`name` if it is one on the Hub; None for a folder, by the rule of the loaders: what is there as a folder is one."""
+    """`name` if it is one on the Hub; None for a path, by the rule of the loaders: what is there as a folder is one."""
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -41,7 +50,7 @@ def data_source(options: dict) -> tuple[str, str | None]:
     if options.get("data_dir"):
         return base_name(options["data_dir"]), None
     if options["dataset"] in ("swiss", "panx"):
-        return {"swiss": ("swiss (built in)", None), "panx": ("PAN-X", PANX)}[options["dataset"]]
+        return SWISS if options["dataset"] == "swiss" else PANX
     hub = hub_name(options["dataset"])
     return hub or base_name(options["dataset"]), hub
 
@@ -56,27 +65,26 @@ def metadata(results: dict, scores: dict[str, dict]) -> str:
     source, hub = data_source(options)
     figures = [
         EvalResult(task_type="token-classification", task_name="Named-entity recognition", dataset_type=hub or source,
-                   dataset_name=f"{source} ({lang})", dataset_config=f"PAN-X.{lang}" if hub == PANX else lang,
+                   dataset_name=f"{source} ({lang})", dataset_config=f"PAN-X.{lang}" if hub == PANX[1] else lang,
                    dataset_split="test", dataset_revision=options.get("revision") if hub else None, metric_type="f1",
                    metric_name="micro F1 (seqeval, default mode)", metric_value=float(score["f1"]))
-        for lang, score in scores.items()
-    ]
+        for lang, score in scores.items()]
     langs = [lang for lang in dict.fromkeys([*results["train"]["langs"], *scores]) if re.fullmatch("[a-z]{2,3}", lang)]
     return ModelCardData(
-        language=langs or None, library_name="transformers", pipeline_tag="token-classification",
-        tags=["named-entity-recognition", "ner"], metrics=["f1", "precision", "recall"], base_model=base_model(options),
-        datasets=[hub] if hub else None, model_name=base_name(results["name"]), eval_results=figures).to_yaml()
+        language=langs, library_name="transformers", pipeline_tag="token-classification", metrics=["f1"],
+        tags=["named-entity-recognition", "ner"], base_model=base_model(options), datasets=[hub] if hub else None,
+        model_name=base_name(results["name"]), eval_results=figures).to_yaml()
 
 
 def score_table(scores: dict[str, dict], mean: float, trained: list[str]) -> str:
-    """A Markdown table, one row a language; a column with intervals where there are any."""
-    lines = [["language", "F1", "95 % interval", "precision", "recall", "strict F1", "sentences"]]
-    lines.append(["---"] + ["---:"] * (len(lines[0]) - 1))
+    """A Markdown table, one row a language; with a column of intervals where there are any."""
+    lines = [["language", "F1", "95 % interval", "precision", "recall", "strict F1", "sentences"],
+             ["---", *["---:"] * 6]]
     for lang, score in scores.items():
         figures = [f"{score[key]:.3f}" for key in ("f1", "precision", "recall", "f1_strict")]
         figures.insert(1, " to ".join(f"{bound:.3f}" for bound in score.get("f1_ci95") or ()))
-        lines.append([lang + ("" if lang in trained else " (zero-shot)"), *figures, f"{score['sentences']:,}"])
-    lines.append(["mean", f"{mean:.3f}", *[""] * (len(lines[0]) - 2)])
+        lines.append([lang if lang in trained else f"{lang} (zero-shot)", *figures, f"{score['sentences']:,}"])
+    lines.append(["mean", f"{mean:.3f}", *[""] * 5])
     if not any(score.get("f1_ci95") for score in scores.values()):
         lines = [line[:2] + line[3:] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -85,13 +93,14 @@ def score_table(scores: dict[str, dict], mean: float, trained: list[str]) -> str
 def limits(options: dict, scores: dict[str, dict]) -> str:
     """A Markdown list of what the figures do not say."""
     source, hub = data_source(options)
-    lines = [f"Entity types: {', '.join(dict.fromkeys(kind for score in scores.values() for kind in score['by_type']))} only."]
+    types = dict.fromkeys(kind for score in scores.values() for kind in score["by_type"])
+    lines = [f"It finds {', '.join(types)} only."] if types else []
     if PANX_NAME.search(hub or source):
-        lines.append("The annotation is a silver standard: a program made it from Wikipedia's links, for training and test "
-                     "alike. The figures measure agreement with it, errors included.")
-    if source == "swiss (built in)":
-        lines.append("The training sentences were generated from patterns; the test sentences are written by hand, and few.")
-    lines.append("The figures were measured on these test sentences only; other kinds of text and other languages differ.")
+        lines.append("The annotation is a silver standard: a program made it from Wikipedia's links, for training and "
+                     "test alike. The figures measure agreement with it, errors included.")
+    if (source, hub) == SWISS:
+        lines.append("The training sentences were generated from patterns; the test sentences are few, by hand.")
+    lines.append("The figures were measured on these test sentences only; other text and languages score differently.")
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -101,62 +110,30 @@ def model_card(results: dict) -> str:
     scores = {lang: score for lang, score in test.items() if lang != "mean_f1"}
     (source, hub), base = data_source(options), base_model(options)
     data = f"[{source}](https://huggingface.co/datasets/{hub})" if hub else f"`{source}`"
-    encoder = f"[{base}](https://huggingface.co/{base})" if base else f"`{base_name(options['model'])}` (a local checkpoint)"
+    encoder = f"[{base}](https://huggingface.co/{base})" if base else f"`{base_name(options['model'])}` (a folder)"
     encoder += ", decoded from 4-bit weights," if options["model"] == BUILTIN else ""
-    langs = ", ".join(train["langs"])
-    shares = ", ".join(f"{lang} {share:.1%}" for lang, share in options["fractions"].items())
-    recipe = {key: options[key] for key in RECIPE if options.get(key) not in (None, {})}
-    return f"""---
-{metadata(results, scores)}
----
-
-# {base_name(results["name"])}
-
-Named-entity recognition: {encoder} fine-tuned on {data}, {langs}.
-
-## Scores on the test sentences
-
-{score_table(scores, test["mean_f1"], train["langs"])}
-
-F1, precision and recall are micro averages over entities in seqeval's default mode; strict F1 is its strict mode (IOB2).
-
-## Training
-
-{train["sentences"]:,} sentences ({langs}) of {data}.{f" Share of each split that was used: {shares}." if shares else ""}
-
-```yaml
-{yaml_dump(recipe, sort_keys=False).strip()}
-```
-
-{", ".join(f"{name} {version}" for name, version in results["versions"].items() if version)}
-
-## Use
-
-```python
-from transformers import pipeline
-
-tagger = pipeline("token-classification", model="{options.get("push_to_hub") or "MODEL"}", aggregation_strategy="simple")
-tagger("Anna Keller arbeitet bei der Post in Chur .")
-```
-
-For the scores above, text must be split into words as in training: punctuation stands alone (`Chur .`, not `Chur.`), and the
-first subword of a word decides. `python evaluate.py tag MODEL "text"` of the code that trained this model sees to both.
-
-## Limits
-
-{limits(options, scores)}
-"""
+    amount = f"{train['sentences']:,} sentences ({', '.join(train['langs'])}) of {data}."
+    if options.get("fractions"):
+        shares = ", ".join(f"{lang} {share:.1%}" for lang, share in options["fractions"].items())
+        amount += f" Share of each split that was used: {shares}; of other languages all."
+    recipe = yaml_dump({key: options[key] for key in RECIPE if options.get(key) is not None}, sort_keys=False)
+    return "\n\n".join([
+        f"---\n{metadata(results, scores)}\n---", f"# {base_name(results['name'])}",
+        f"Named-entity recognition: {encoder} fine-tuned on {data}.",
+        "## Scores on the test sentences", score_table(scores, test["mean_f1"], train["langs"]),
+        "F1, precision and recall are micro averages in seqeval's default mode; strict F1 is its strict mode (IOB2).",
+        "## Training data", amount, "## Recipe", f"```yaml\n{recipe}```",
+        "Versions: " + ", ".join(f"{name} {version}" for name, version in results["versions"].items() if version),
+        "## Use", USE.replace("MODEL", options.get("push_to_hub") or "MODEL"), "## Limits", limits(options, scores),
+    ]) + "\n"
 
 
 def check_repository_name(name: str) -> None:
     """Refuse a name that the Hub would refuse, before the training rather than after it."""
     try:
-        validate_repo_id(name)
-        valid = name.count("/") == 1
+        validate_repo_id(name if "/" in name else "")
     except HFValidationError:
-        valid = False
-    if not valid:
-        raise UserError(f"push_to_hub: '{name}' is no repository; expected user/name of letters, digits and single - _ .")
+        raise UserError(f"push_to_hub: {name!r} is no repository; expected user/name (letters, digits, -_.)") from None
 
 
 def reason(error: Exception) -> str:
@@ -165,25 +142,27 @@ def reason(error: Exception) -> str:
         error = error.__cause__
     if isinstance(error, LocalTokenNotFoundError):
         return "there is no token: log in with 'hf auth login' or set HF_TOKEN"
-    if isinstance(error, HfHubHTTPError):
-        hint = ", the token may not write there: log in with 'hf auth login'" if error.response.status_code in (401, 403) else ""
-        return f"the Hub answered {error.response.status_code} {' '.join((error.server_message or '').split())}".strip() + hint
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if not isinstance(error, HfHubHTTPError):
+        return " ".join(f"{type(error).__name__}: {error}".split())
+    status, said = error.response.status_code, error.server_message or ""
+    hint = "log in with 'hf auth login' and a token that may write there" if status in (401, 403) else ""
+    return " ".join(f"the Hub answered {status} {said} {hint}".split())
 
 
 def push(folder: Path, repository: str, public: bool) -> str:
-    """Upload a model folder to the Hub, private unless `public`; the repository's URL. ``UserError`` where that fails."""
+    """Upload a model folder to the Hub, private unless `public`; returns the URL. ``UserError`` where it fails."""
     check_repository_name(repository)
     again = shlex.join(["hf", "upload", repository, str(folder), ".", *([] if public else ["--private"])])
     try:
         api = HfApi(token=True)
         url = api.create_repo(repository, private=not public, exist_ok=True)
-        private = api.repo_info(repository).private  # of one that was there before, `create_repo` leaves it as it was
+        private = api.repo_info(repository).private  # `create_repo` leaves one that was there before as it was
         if private != public:
             api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload a fine-tuned tagger")
             return str(url)
     except Exception as error:  # the client raises many kinds; to the user they all mean that the upload failed
         raise UserError(f"push_to_hub: {repository} was not uploaded ({reason(error)}); the model is safe in {folder}, "
                         f"try again with: {again}") from None
-    raise UserError(f"push_to_hub: {repository} was there before and is {'private' if private else 'public'}; the model is safe "
-                    f"in {folder}, try again with another name or {'without' if private else 'with'} --public")
+    found, mend = ("private", "without") if private else ("public", "with")
+    raise UserError(f"push_to_hub: {repository} was there before and is {found}, so nothing was uploaded; the model is "
+                    f"safe in {folder}, try again with another name or {mend} --public")

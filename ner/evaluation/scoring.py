@@ -75,7 +75,7 @@ def entity_counts(gold: np.ndarray, predicted: np.ndarray, lengths: np.ndarray, 
 
 
 def scores(counts: np.ndarray, types: Sequence[str]) -> dict:
-    """Scores of (S, types, 3) counts: micro `f1`, `precision`, `recall`, gold `entities`; `by_type`, `macro`, `weighted`.
+    """From (S, types, 3) counts: micro `f1`, `precision`, `recall`; gold `entities`; `by_type`, `macro`, `weighted`.
 
     Equal to seqeval's classification_report with zero_division=0: a type that is neither in gold nor predicted is left
     out of `by_type` and of the mean over types. Without any entity every score is 0 (seqeval's macro: nan).

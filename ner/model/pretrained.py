@@ -9,11 +9,12 @@ import os
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoTokenizer
 
 from ner.model import builtin
@@ -129,7 +130,7 @@ def finite(tensor: Tensor, path: Path, name: str) -> Tensor:
     return tensor.float()
 
 
-def load_model(folder: Path, config, attention: str, rows: Tensor | None = None, new_head: torch.Generator | None = None):
+def load_model(folder: Path, config, attention: str, rows: np.ndarray | None = None, new_head: torch.Generator | None = None):
     """A `TokenClassifier` with the weights of `folder`, in fp32 on the CPU.
 
     rows: keep these rows of the word embeddings only (active vocabulary). new_head: draw the head from this generator, as
@@ -137,10 +138,10 @@ def load_model(folder: Path, config, attention: str, rows: Tensor | None = None,
     """
     with torch.device("meta"):
         model = TokenClassifier(config, attention)
-    if rows is not None:
-        embeddings = model.roberta.embeddings.word_embeddings
-        embeddings.num_embeddings = len(rows)
     wanted = dict(model.named_parameters())
+    if rows is not None:
+        embeddings = model.roberta.embeddings
+        embeddings.word_embeddings = nn.Embedding(len(rows), config.hidden_size, config.pad_token_id, device="meta")
     state = {}
     if new_head is not None:
         shape = wanted[HEAD[0]].shape
