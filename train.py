@@ -10,16 +10,6 @@ from pathlib import Path
 from ner.options import UserError, read_arguments, resolve
 
 QUICKSTART = Path(__file__).parent / "configs" / "quickstart.yaml"
-RUNS = Path(__file__).parent / "runs"
-
-
-def new_folder(name: str) -> Path:
-    """runs/NAME, or the first of runs/NAME-2, runs/NAME-3 ... that is not there yet."""
-    folder, number = RUNS / name, 1
-    while folder.exists():
-        number += 1
-        folder = RUNS / f"{name}-{number}"
-    return folder
 
 
 def main(argv: list[str]) -> int:
@@ -33,8 +23,9 @@ def main(argv: list[str]) -> int:
         if options.resume and not options.output_dir:
             raise UserError("resume: name the run to continue with --output_dir")
         name = Path(options.output_dir).name if options.output_dir else Path(path).stem if path else "run"
-        folder = Path(options.output_dir) if options.output_dir else new_folder(name)
         from ner import experiment  # imports torch, which --help and a typo need not wait for
+
+        folder = Path(options.output_dir) if options.output_dir else experiment.new_folder(name)
     except UserError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2

@@ -32,6 +32,7 @@ from ner.tags import TagSet
 from ner.training import checkpoint, loop, optim
 from ner.training.loop import Progress, TrainingData
 
+RUNS = Path(__file__).parent.parent / "runs"
 REHEARSAL_SENTENCES, REHEARSAL_SLOTS = 32, 256  # at least two batches a language
 
 
@@ -322,6 +323,15 @@ def precision(wanted: str) -> str:
         print("warning: this CPU emulates bf16, over 100 times slower than fp32; mixed_precision: no would be right here",
               file=sys.stderr)
     return wanted
+
+
+def new_folder(name: str) -> Path:
+    """runs/NAME, or the first of runs/NAME-2, runs/NAME-3 ... that is not there yet."""
+    folder, number = RUNS / name, 1
+    while folder.exists():
+        number += 1
+        folder = RUNS / f"{name}-{number}"
+    return folder
 
 
 def check_folder(folder: Path, options: Options) -> None:

@@ -1,12 +1,13 @@
 """Raw text -> words with character offsets, as in PAN-X; one tag a word -> entities of the text.
 
 A model trained on PAN-X has met "Google" and "." as two words, so it must meet them so in raw text. PAN-X follows the
-Penn Treebank: a period is split off at a sentence's end only (a text may hold several sentences: a rule for abbreviations
-stands in for a sentence splitter); / & @ $ stand alone even in AT&T and in URLs. Words are finer than PAN-X's where an
-entity would be glued to its surroundings: typographic quotation marks, square brackets, em dashes, emoji, and 's with a
-typographic apostrophe. PAN-X's gon|na is left out. Share of PAN-X's training sentences without wiki markup that give the
-same words once they are put back together as running text: de 97.2 %, fr 99.8 %, it 99.6 %, en 99.2 % (split at white
-space alone: 19, 41, 26, 26 %); four in five of the German sentences that differ do so by their quotation marks and ’s.
+Penn Treebank: a period is split off at a sentence's end only; / & @ $ stand alone, even in AT&T and in URLs. A text may
+hold several sentences, so a rule for abbreviations stands in for a sentence splitter. Words are finer than PAN-X's where
+an entity would be glued to its surroundings: typographic quotation marks, square brackets, em dashes, emoji, and 's with
+a typographic apostrophe. PAN-X's gon|na is left out.
+Share of PAN-X's training sentences without wiki markup that, put back together as running text, give the same words:
+de 97.2 %, fr 99.8 %, it 99.6 %, en 99.2 % (split at white space alone: 19, 41, 26, 26 %). Four in five of the German
+ones that do not, differ in typographic marks alone.
 """
 
 import re
@@ -31,7 +32,8 @@ NAME_END = re.compile(r"[IVX]+|[JS]r")  # PAN-X splits the period off a name tha
 ABBREVIATION = re.compile(
     r"""\d{1,2} | [IVX]+ | (?:[^\W\d_]{1,2}\.-?)+[^\W\d_]{1,2} | (?:.*-)?(?: [^\W\d_]
     | (?![JS]r)[B-DF-HJ-NP-TV-XZ]?[b-df-hj-np-tv-xz]{1,4}  # without a vowel: Dr, St, vs
-    | (?i:prof|vol|no|co|bros|gen|rep|col|sen|inc|rev|hon|ste|op|abb|av|dott|sig|ing|jan|feb|aug|sept|o[ck]t|nov|de[cz]))
+    | (?i:prof|vol|no|co|bros|gen|rep|col|sen|inc|rev|hon|ste|op|abb|av|dott|sig|ing
+    |jan|feb|aug|sept|o[ck]t|nov|de[cz]))
     """,
     re.VERBOSE,
 )

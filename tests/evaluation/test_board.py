@@ -54,8 +54,7 @@ def scalars(folder):
 
 def text(folder, tag):
     [event] = read(folder).Tensors(f"{tag}/text_summary")
-    [value] = event.tensor_proto.string_val
-    return value.decode()
+    return event.tensor_proto.string_val[0].decode()
 
 
 def write_fork(folder, log):
@@ -184,11 +183,9 @@ def test_the_confusion_matrix_is_an_image_of_its_language(tmp_path):
     matrix = confusion(GOLD, PREDICTED, len(NAMES))
     with board.open_board(tmp_path) as writer:
         board.log_confusion(writer, 5, "de", "validation", matrix, NAMES)
-    events = read(tmp_path)
-    assert events.Tags()["images"] == ["confusion_validation/de"]
-    [event] = events.Images("confusion_validation/de")
-    expected = board.confusion_image(matrix, NAMES, "de, validation, step 5: 8 words")
+    [event] = read(tmp_path).Images("confusion_validation/de")
     assert event.step == 5
+    expected = board.confusion_image(matrix, NAMES, "de, validation, step 5: 8 words")
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(event.encoded_image_string))), expected)
 
 
@@ -252,7 +249,7 @@ def wait_for(condition, server, log, seconds=60):
     pytest.fail(f"TensorBoard: exit status {server.poll()}, waited up to {seconds} s\n{log.read_text()}")
 
 
-@pytest.mark.parametrize("loader", ["auto", "false"])  # the loader in Rust, where it is installed, and the one in Python
+@pytest.mark.parametrize("loader", ["auto", "false"])  # TensorBoard's loader in Rust, where installed, and in Python
 def test_a_real_server_serves_all_of_it(tmp_path, loader):
     folder, report = tmp_path / "run", board.classification_report(SCORES["de"])
     matrix = confusion(GOLD, PREDICTED, len(NAMES))
@@ -283,9 +280,7 @@ def test_a_real_server_serves_all_of_it(tmp_path, loader):
         assert [(step, value) for _, step, value in losses] == FORK
 
         [category] = get("plugin/custom_scalars/layout")["category"]
-        patterns = {chart["title"]: chart["multiline"]["tag"] for chart in category["chart"]}
-        assert patterns == {"F1 on validation": ["f1/de$", "f1/fr$"],
-                            "loss (nats a word) on validation": ["loss/de$", "loss/fr$"]}
+        assert [chart["multiline"]["tag"] for chart in category["chart"]] == [["f1/de$", "f1/fr$"], ["loss/de$", "loss/fr$"]]
         overlaid = get("plugin/custom_scalars/scalars", run=".", tag="f1/de$")
         assert overlaid["regex_valid"]
         assert {tag: len(points) for tag, points in overlaid["tag_to_events"].items()} == {"f1/de": 2}

@@ -1,0 +1,125 @@
+"""A trained model on other sentences: score a data set, tag text."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from accelerate import Accelerator
+
+from ner.data import alignment, corpora, text
+from ner.evaluation import evaluate
+from ner.evaluation.predict import predict
+from ner.model import pretrained
+from ner.options import Options, UserError, read_recipe, resolve
+from ner.tags import TagSet
+
+
+class Trained(NamedTuple):
+    """A model that can tag, and the options of the run that made it (the defaults for a model from elsewhere)."""
+
+    model: object
+    tokenizer: object
+    tags: TagSet
+    options: Options
+    folder: Path
+
+
+def load(name: str, accelerator: Accelerator) -> Trained:
+    """From a run's folder, or from any token-classification checkpoint of the RoBERTa family (folder or Hub name)."""
+    run = Path(name)
+    if (run / "config.yaml").is_file():
+        options = resolve(read_recipe(run / "config.yaml"), str(run / "config.yaml"))
+        if not (run / "model").is_dir():
+            raise UserError(f"{run}: holds no model/; finish the run first with --resume")
+        folder = run / "model"
+    else:
+        options, folder = Options(), pretrained.folder_of(name)
+    config = pretrained.load_config(folder)
+    names = pretrained.tags_of(config)
+    if names is None:
+        raise UserError(f"{folder}/config.json: names no tags in id2label; expected a fine-tuned token classifier")
+    try:
+        tags = TagSet(names)
+    except ValueError as error:
+        raise UserError(f"{folder}/config.json: id2label is no IOB2 tag set ({error})") from None
+    tokenizer = pretrained.load_tokenizer(folder, config.model_type)
+    longest = config.max_position_embeddings - config.pad_token_id - 1
+    options = replace(options, max_length=min(options.max_length, longest))
+    model = pretrained.load_model(folder, config, options.attention).to(accelerator.device)
+    return Trained(model, tokenizer, tags, options, folder)
+
+
+def stride(options: Options) -> int:
+    return options.max_length // 2 if options.stride is None else options.stride
+
+
+def score(trained: Trained, langs: list[str], split: str, accelerator: Accelerator):
+    """Every language of a split scored: (encoded sentences, scores) by language. Tags are matched by name."""
+    options = replace(trained.options, tags=list(trained.tags.names))
+    corpus, _ = corpora.load(options, {split: langs})
+    accelerator.print(corpora.table(corpus, trained.tags), "\n")
+    encoded = {lang: evaluate.encode(rows, trained.tokenizer, options.max_length, stride(options))
+               for lang, rows in corpus[split].items()}
+    return encoded, evaluate.evaluate(trained.model, encoded, trained.tags, trained.tokenizer, accelerator)
+
+
+class Tagged(NamedTuple):
+    text: str
+    words: list[text.Word]
+    tags: list[str]
+    confidence: list[float]
+
+
+def tag(trained: Trained, texts: list[str], accelerator: Accelerator) -> list[Tagged]:
+    """Raw texts, split into words as the training data is, tagged; a text without words has no tags."""
+    words = [text.split_words(one) for one in texts]
+    tokens = [[word.text for word in one] for one in words]
+    options = trained.options
+    windows = alignment.encode([t for t in tokens if t], [[0] * len(t) for t in tokens if t], trained.tokenizer,
+                               options.max_length, stride(options))
+    lengths = [len(t) for t in tokens if t]
+    found = predict(trained.model, windows, lengths, trained.tokenizer.pad_token_id, trained.tokenizer.padding_side, accelerator)
+    ends = np.cumsum([len(t) for t in tokens])
+    return [Tagged(one, split, [trained.tags.names[label] for label in found.labels[end - len(split) : end]],
+                   found.confidence[end - len(split) : end].tolist()) for one, split, end in zip(texts, words, ends)]
+
+
+def as_columns(tagged: Tagged) -> str:
+    """``word<TAB>tag`` lines."""
+    return "".join(f"{word.text}\t{tag}\n" for word, tag in zip(tagged.words, tagged.tags))
+
+
+def as_json(tagged: Tagged) -> str:
+    """One line: the text and its entities with character offsets and scores."""
+    found = text.entities(tagged.tags, tagged.words, tagged.text, tagged.confidence)
+    return json.dumps({"text": tagged.text, "entities": found}, ensure_ascii=False) + "\n"
+
+
+def as_subwords(tagged: Tagged, trained: Trained) -> str:
+    """The table of the book's chapter 4: subword, id, word number, tag; IGN where a subword carries no tag."""
+    known = alignment.subwords({word.text for word in tagged.words}, trained.tokenizer)
+    rows = [("subword", "id", "word", "tag"), special(trained, trained.tokenizer.cls_token_id)]
+    for number, (word, name) in enumerate(zip(tagged.words, tagged.tags)):
+        for i, piece in enumerate(known[word.text]):
+            rows.append((trained.tokenizer.convert_ids_to_tokens(piece), str(piece), str(number), name if i == 0 else "IGN"))
+    rows.append(special(trained, trained.tokenizer.sep_token_id))
+    return "".join(f"{a:<20}{b:>8}{c:>6}  {d}\n" for a, b, c, d in rows)
+
+
+def special(trained: Trained, token_id: int) -> tuple[str, str, str, str]:
+    return trained.tokenizer.convert_ids_to_tokens(token_id), str(token_id), "", "IGN"
+
+
+def batches(lines: Iterable[str], size: int = 256) -> Iterator[list[str]]:
+    """Lines without their ends, `size` at a time, so that a long stream is answered as it comes."""
+    part = []
+    for line in lines:
+        part.append(line.rstrip("\n"))
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part
