@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from ner.options import Parser, UserError
+from ner.options import Options, Parser, UserError, read_arguments, resolve
+from ner.training.signals import Stopped
 
 
 def parser() -> Parser:
@@ -22,6 +24,22 @@ def parser() -> Parser:
     form = tag.add_mutually_exclusive_group()
     form.add_argument("--jsonl", action="store_true", help="a JSON line a text: entities with character offsets and scores")
     form.add_argument("--subwords", action="store_true", help="a table of subword, id, word number and tag")
+    errors = commands.add_parser("errors", allow_abbrev=False, help="where a model is wrong: tables, pictures, an HTML page")
+    add_model(errors)
+    add_data(errors, split="validation")
+    errors.add_argument("--contains", metavar="TEXT", help="list only sentences with this text, as '('")
+    errors.add_argument("--sentences", type=int, default=100, help="on the page, a language [100]")
+    errors.add_argument("--output_dir", help="folder for the files [runs/NAME-errors, then -2, ...]")
+    suspects = commands.add_parser("suspects", allow_abbrev=False, help="find suspicious annotations in the training data",
+                                   description="Two runs, each trained on one half of the training data, check the other's half.",
+                                   epilog="All options of train.py can be given, too: see train.py --help.")
+    suspects.add_argument("--output", metavar="FILE", help="TSV, as train.py --exclude reads it [runs/NAME-suspects/suspects.tsv]")
+    suspects.add_argument("--share", type=float, default=0.02, help="list so much of the training data at most [0.02]")
+    report = commands.add_parser("report", allow_abbrev=False, help="tables and figures over all runs in a folder")
+    report.add_argument("folder", metavar="FOLDER", help="a study, any folder of runs, or one run; REPORT.md is written into it")
+    compare = commands.add_parser("compare", allow_abbrev=False, help="test two runs on the same sentences for a difference")
+    for name in "ab":
+        compare.add_argument(name, metavar=name.upper(), help="folder of a run, with predictions/")
     return result
 
 
@@ -29,41 +47,41 @@ def add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="RUN_OR_MODEL", help="folder of a run, model folder or Hub name")
 
 
-def add_data(command: argparse.ArgumentParser) -> None:
+def add_data(command: argparse.ArgumentParser, split: str = "test") -> None:
     """What is not given comes from the run."""
     command.add_argument("--data_dir", help="folder with <lang>/{train,dev,test} files")
     command.add_argument("--dataset", help="swiss, panx, or a data set's Hub name or folder")
     command.add_argument("--langs", nargs="+", help="languages to score [those of the run]")
-    command.add_argument("--split", default="test", choices=["train", "validation", "test"], help="[test]")
+    command.add_argument("--split", default=split, choices=["train", "validation", "test"], help=f"[{split}]")
 
 
 def with_data(trained, args):
     """The trained model with the data options of the command line in place of the run's."""
     options = trained.options
     if args.data_dir or args.dataset:
-        options = replace(options, data_dir=args.data_dir, dataset=args.dataset or options.dataset)
+        options = replace(options, data_dir=args.data_dir, dataset=args.dataset or options.dataset, revision=None)
     return trained._replace(options=options), args.langs or options.eval_langs
 
 
 def run_score(args) -> None:
     from accelerate import Accelerator
 
-    from ner import experiment, inference
+    from ner import experiment, files, inference
     from ner.evaluation import evaluate
+    from ner.training import machine
 
     accelerator = Accelerator()
     name = Path(args.model).name
-    folder = Path(args.output_dir) if args.output_dir else experiment.new_folder(f"{name}-{args.split}")
-    if (folder / "results.json").exists():
-        raise UserError(f"{folder}: holds results already; name another output_dir")
+    folder = Path(args.output_dir) if args.output_dir else files.new_folder(f"{name}-{args.split}")
+    files.check_folder(folder, Options())
     trained, langs = with_data(inference.load(args.model, accelerator), args)
     encoded, scored = inference.score(trained, langs, args.split, accelerator)
     if accelerator.is_main_process:
         print(f"{args.split}\n{evaluate.table(scored)}")
         evaluate.write_predictions(folder / "predictions", args.split, encoded, scored, trained.tags)
-        results = {"name": name, "options": experiment.as_recipe(trained.options), "versions": experiment.versions(),
+        results = {"name": name, "options": experiment.as_recipe(trained.options), "versions": machine.versions(),
                    "eval": {args.split: experiment.figures(scored)}}
-        experiment.write_whole(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+        files.write_whole(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
         print(f"\n{folder}: results.json, predictions/")
     accelerator.end_training()
 
@@ -75,7 +93,8 @@ def run_tag(args) -> None:
 
     accelerator = Accelerator()
     trained = inference.load(args.model, accelerator)
-    for number, part in enumerate(inference.batches(sys.stdin if args.text == ["-"] else args.text)):
+    texts = inference.lines(sys.stdin) if args.text == ["-"] else args.text
+    for number, part in enumerate(inference.batches(texts)):
         for place, tagged in enumerate(inference.tag(trained, part, accelerator)):
             if args.jsonl:
                 shown = inference.as_json(tagged)
@@ -86,17 +105,83 @@ def run_tag(args) -> None:
         sys.stdout.flush()
 
 
-COMMANDS = {"score": run_score, "tag": run_tag}
+def run_errors(args) -> None:
+    from accelerate import Accelerator
+
+    from ner import files, inference
+    from ner.evaluation import errors
+
+    accelerator = Accelerator()
+    name = Path(args.model).name
+    folder = Path(args.output_dir) if args.output_dir else files.new_folder(f"{name}-errors")
+    files.check_folder(folder, Options())
+    trained, langs = with_data(inference.load(args.model, accelerator), args)
+    encoded, scored = inference.score(trained, langs, args.split, accelerator)
+    if accelerator.is_main_process:
+        analyses = {lang: errors.analyse(encoded[lang], scored[lang].predictions, trained.tags, trained.tokenizer)
+                    for lang in langs}
+        errors.write(folder, f"Errors of {name}, {args.split}", args.split, analyses, trained.tags, args.contains, args.sentences)
+        for lang, one in analyses.items():
+            print(f"{lang}\n{errors.columns(errors.KINDS_HEADER, one.kinds)}\n")
+        print(f"{folder}: errors.html, tables (.tsv), confusion matrices (.png), TensorBoard events")
+    accelerator.end_training()
+
+
+def run_suspects(args) -> None:
+    recipe, config = read_arguments("", args.rest)
+    options = resolve(recipe, config)
+    if not 0 < args.share <= 1:
+        raise UserError(f"--share: expected a number above 0 and up to 1, found {args.share}")
+    from ner import files, suspects
+    from ner.training import machine
+
+    accelerator = machine.accelerator(options.mixed_precision)
+    name = Path(config).stem if config else "run"
+    path = Path(args.output) if args.output else files.new_folder(f"{name}-suspects") / "suspects.tsv"
+    found, sentences = suspects.find(options, accelerator)
+    if accelerator.is_main_process:
+        worst = found[: int(args.share * sentences)]
+        suspects.write(path, worst)
+        print(f"{path}: the {len(worst)} most doubtful of {sentences} training sentences ({len(found)} are tagged otherwise); "
+              f"look through them, then train with --exclude {path}")
+    accelerator.end_training()
+
+
+def run_report(args) -> None:
+    from ner import study
+    from ner.evaluation import report
+
+    folder = Path(args.folder)
+    for path in report.write(folder, study.planned_in(folder)):
+        print(path)
+
+
+def run_compare(args) -> None:
+    from ner.evaluation import compare
+
+    print(f"A: {args.a}\nB: {args.b}\nF1 and differences in points\n")
+    print(compare.table(compare.compare(Path(args.a), Path(args.b))))
+
+
+COMMANDS = {"score": run_score, "tag": run_tag, "errors": run_errors, "suspects": run_suspects, "report": run_report,
+            "compare": run_compare}
 
 
 def main(argv: list[str]) -> int:
     """Exit status: 0, or 2 for a mistake of the user's."""
     try:
-        args = parser().parse_args(argv)
+        args, args.rest = parser().parse_known_args(argv)
+        if args.rest and args.command != "suspects":  # which hands them to the parser of train.py
+            parser().error(f"unrecognized arguments: {' '.join(args.rest)}")
         COMMANDS[args.command](args)
-    except UserError as error:
+    except BrokenPipeError:  # whoever reads the output has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (UserError, OSError) as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 2
+    except Stopped as stop:
+        print(f"evaluate.py: {stop}", file=sys.stderr)
+        return stop.status
     return 0
 
 

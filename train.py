@@ -4,10 +4,13 @@ Without arguments: configs/quickstart.yaml (built-in encoder and corpus). Values
 several words (--train_langs de fr) and mappings as name=value (--fractions de=0.629 fr=0.229).
 """
 
+import signal
 import sys
 from pathlib import Path
 
+from ner import study
 from ner.options import UserError, read_arguments, resolve
+from ner.training.signals import Stopped
 
 QUICKSTART = Path(__file__).parent / "configs" / "quickstart.yaml"
 
@@ -17,26 +20,27 @@ def main(argv: list[str]) -> int:
     try:
         recipe, path = read_arguments(__doc__, argv or ["--config", str(QUICKSTART)])
         if recipe.get("resume") and recipe.get("output_dir") and not path:
-            path = str(Path(recipe["output_dir"]) / "config.yaml")
+            path = str(Path(str(recipe["output_dir"])) / "config.yaml")
             recipe, path = read_arguments(__doc__, ["--config", path, *argv])
+        if study.is_study(recipe):
+            study.run(recipe, path)
+            return 0
         options = resolve(recipe, path)
         if options.resume and not options.output_dir:
             raise UserError("resume: name the run to continue with --output_dir")
-        name = Path(options.output_dir).name if options.output_dir else Path(path).stem if path else "run"
-        from ner import experiment  # imports torch, which --help and a typo need not wait for
+        from ner import experiment, files  # imports torch, which --help and a typo need not wait for
 
-        folder = Path(options.output_dir) if options.output_dir else experiment.new_folder(name)
+        folder = Path(options.output_dir) if options.output_dir else files.new_folder(Path(path).stem if path else "run")
+        experiment.run(options, folder, folder.resolve().name)
     except UserError as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
-    try:
-        experiment.run(options, folder, folder.name)
-    except UserError as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
-    except experiment.Stopped as stop:
+    except Stopped as stop:
         print(f"train.py: {stop}", file=sys.stderr)
         return stop.status
+    except KeyboardInterrupt:
+        print("train.py: stopped at once", file=sys.stderr)
+        return 128 + signal.SIGINT
     return 0
 
 

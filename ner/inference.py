@@ -1,8 +1,14 @@
-"""A trained model on other sentences: score a data set, tag text."""
+"""A trained model on other sentences: score a data set, tag text.
+
+Trade-off. A model from elsewhere is scored with its own tag names, so its ids may stand in any order, but the tags of the
+data must be among them: guessing that HUMAN means PER would give figures that nobody can compare.
+"""
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +21,8 @@ from ner.evaluation.predict import predict
 from ner.model import pretrained
 from ner.options import Options, UserError, read_recipe, resolve
 from ner.tags import TagSet
+
+MAX_CHARACTERS = 1 << 20  # of one text: a line without an end is refused before it fills the memory
 
 
 class Trained(NamedTuple):
@@ -30,22 +38,22 @@ class Trained(NamedTuple):
 def load(name: str, accelerator: Accelerator) -> Trained:
     """From a run's folder, or from any token-classification checkpoint of the RoBERTa family (folder or Hub name)."""
     run = Path(name)
-    if (run / "config.yaml").is_file():
+    if os.path.isfile(run / "config.yaml"):
         options = resolve(read_recipe(run / "config.yaml"), str(run / "config.yaml"))
-        if not (run / "model").is_dir():
-            raise UserError(f"{run}: holds no model/; finish the run first with --resume")
         folder = run / "model"
+        if not folder.is_dir():
+            raise UserError(f"{run}: holds no model/; finish the run first with --resume")
     else:
-        options, folder = Options(), pretrained.folder_of(name)
+        options, folder = Options(model=name), pretrained.folder_of(name)
     config = pretrained.load_config(folder)
-    names = pretrained.tags_of(config)
-    if names is None:
-        raise UserError(f"{folder}/config.json: names no tags in id2label; expected a fine-tuned token classifier")
     try:
+        names = pretrained.tags_of(config)
+        if names is None:
+            raise UserError(f"{folder}/config.json: names no tags in id2label; expected a fine-tuned token classifier")
         tags = TagSet(names)
     except ValueError as error:
         raise UserError(f"{folder}/config.json: id2label is no IOB2 tag set ({error})") from None
-    tokenizer = pretrained.load_tokenizer(folder, config.model_type)
+    tokenizer = pretrained.load_tokenizer(folder, config)
     longest = config.max_position_embeddings - config.pad_token_id - 1
     options = replace(options, max_length=min(options.max_length, longest))
     model = pretrained.load_model(folder, config, options.attention).to(accelerator.device)
@@ -74,7 +82,13 @@ class Tagged(NamedTuple):
 
 
 def tag(trained: Trained, texts: list[str], accelerator: Accelerator) -> list[Tagged]:
-    """Raw texts, split into words as the training data is, tagged; a text without words has no tags."""
+    """Raw texts, split into words as the training data is, tagged; a text without words has no tags. ``UserError`` where a
+    text holds bytes that are not UTF-8 (they come as surrogates) or is longer than `MAX_CHARACTERS`."""
+    for one in texts:
+        if len(one) > MAX_CHARACTERS:
+            raise UserError(f"the text {one[:20]!r}... is longer than {MAX_CHARACTERS:,} characters; expected a sentence or a page")
+        if any("\ud800" <= character <= "\udfff" for character in one):
+            raise UserError(f"the text {one[:40]!r} is not UTF-8; expected UTF-8")
     words = [text.split_words(one) for one in texts]
     tokens = [[word.text for word in one] for one in words]
     options = trained.options
@@ -113,13 +127,17 @@ def special(trained: Trained, token_id: int) -> tuple[str, str, str, str]:
     return trained.tokenizer.convert_ids_to_tokens(token_id), str(token_id), "", "IGN"
 
 
-def batches(lines: Iterable[str], size: int = 256) -> Iterator[list[str]]:
-    """Lines without their ends, `size` at a time, so that a long stream is answered as it comes."""
-    part = []
-    for line in lines:
-        part.append(line.rstrip("\n"))
-        if len(part) == size:
-            yield part
-            part = []
-    if part:
+def lines(stream) -> Iterator[str]:
+    """The lines of a text stream without their ends; one that is longer than `MAX_CHARACTERS` comes cut just beyond."""
+    try:
+        while line := stream.readline(MAX_CHARACTERS + 1):
+            yield line.removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"standard input is not UTF-8 ({error.reason}); expected UTF-8") from None
+
+
+def batches(texts: Iterable[str], size: int = 256) -> Iterator[list[str]]:
+    """`size` texts at a time, so that a long stream is answered as it comes."""
+    texts = iter(texts)
+    while part := list(islice(texts, size)):
         yield part

@@ -1,8 +1,11 @@
 """Every option of a run, once: name, default, type, help and unit.
 
-A recipe (YAML) is read first and the command line is laid on top of it; both use the same names. All problems of a run's
-options are reported together, before anything is loaded: one line each is cheaper than one failed run each. Nothing heavy
-is imported here, so that ``--help`` answers at once.
+A recipe (YAML) is read first and the command line is laid on top of it; both use the same names. All problems of a
+run's options are reported together, before anything is loaded: a line each is cheaper than a failed run each. Nothing
+heavy is imported here, so that ``--help`` answers at once.
+
+What YAML would guess wrong stays text (``no`` is Norwegian, 0123456 a commit, 1.10 a version), and the type of an
+option says how to read it.
 """
 
 import argparse
@@ -39,31 +42,25 @@ class Options:
     revision: str | None = option(None, "data", "commit, tag or branch of the data set on the Hub")
     train_langs: list[str] = option(["de"], "data", "languages to train on")
     eval_langs: list[str] = option(["de", "fr", "it", "en"], "data", "languages to score")
-    validation_langs: list[str] | None = option(
-        None, "data", "languages scored after every epoch; default: eval_langs"
-    )
-    fractions: dict[str, float] = option({}, "data", "share of each split kept a language, {de: 0.629}; not named: whole")
+    validation_langs: list[str] | None = option(None, "data", "languages scored after every epoch; default: eval_langs")
+    fractions: dict[str, float] = option({}, "data", "share of a language's splits to keep, de=0.629; not named: whole")
     sample_seed: int = option(0, "data", "seed of the shuffle before fractions are taken")
-    num_train_sentences: int | None = option(None, "data", "sentences to train on a language (shuffle with seed 42); default: all")
-    tags: list[str] | None = option(None, "data", "tag names in the order of their ids (O B-PER I-PER); default: from the data")
+    num_train_sentences: int | None = option(None, "data", "sentences of each language to train on; default: all")
+    tags: list[str] | None = option(None, "data", "tags in the order of their ids; default: those of the training data")
     max_length: int = option(512, "data", "subwords in a window, special tokens included")
-    stride: int | None = option(
-        None, "data", "subwords that neighbouring windows of a long sentence share; default: half of max_length"
-    )
+    stride: int | None = option(None, "data", "subwords that neighbouring windows share; default: half of max_length")
     exclude: str | None = option(None, "data", "TSV of training sentences to leave out (from evaluate.py suspects)")
 
     model: str = option("e5-small", "model", "e5-small (built in), or a RoBERTa-like encoder's Hub name or folder")
     model_revision: str | None = option(None, "model", "commit, tag or branch of the model on the Hub")
     dropout: float | None = option(None, "model", "probability, everywhere in the model; default: the encoder's own")
-    attention: str = option("packed", "model", "packed (computes real tokens only) or padded (the plain way, same result)")
-    active_vocabulary: bool = option(True, "model", "train only the embedding rows that the data can touch (same result)")
+    attention: str = option("packed", "model", "packed (only real tokens) or padded (the plain way, same result)")
+    active_vocabulary: bool = option(True, "model", "train only the embedding rows that the data touch (same result)")
 
     epochs: int = option(3, "optimisation", "passes over the training sentences")
     max_steps: int | None = option(None, "optimisation", "stop after so many optimizer steps; default: epochs decide")
     batch_size: int = option(64, "optimisation", "sentences an optimizer step, over all processes")
-    micro_batch_size: int | None = option(
-        None, "optimisation", "windows a forward pass and process (less memory, same step); default: all at once"
-    )
+    micro_batch_size: int | None = option(None, "optimisation", "windows a pass (less memory, same step); default: all")
     learning_rate: float = option(5e-5, "optimisation", "peak learning rate of AdamW")
     weight_decay: float = option(0.01, "optimisation", "decoupled weight decay, none on biases and LayerNorm")
     warmup_ratio: float = option(0.0, "optimisation", "share of the steps in which the learning rate rises")
@@ -72,111 +69,103 @@ class Options:
     seeds: list[int] | None = option(None, "optimisation", "train once a seed and report mean and standard deviation")
 
     output_dir: str | None = option(None, "run", "folder of the run; default: runs/RECIPE, then runs/RECIPE-2, ...")
-    mixed_precision: str = option("auto", "run", "auto (launcher's choice, else bf16 or fp16 on a GPU), no, bf16 or fp16")
+    mixed_precision: str = option("auto", "run", "auto (the launcher's, else bf16 or fp16 on a GPU), no, bf16 or fp16")
     log_every: int = option(10, "run", "optimizer steps between two points of the training curves")
     checkpoint_every: str | None = option("epoch", "run", "optimizer steps between checkpoints, epoch, or none")
     resume: bool = option(False, "run", "continue the newest whole checkpoint of output_dir")
-    select: str = option("last", "run", "epoch to keep: last, mean (best mean validation F1) or a language (best F1 there)")
-    patience: int | None = option(None, "run", "stop after so many epochs without a better select score; default: never")
+    select: str = option("last", "run", "epoch to keep: last, mean (best mean validation F1) or a language (its best)")
+    patience: int | None = option(None, "run", "stop after so many epochs without a better score; default: never")
     push_to_hub: str | None = option(None, "run", "upload model/ to this Hub repository, user/name (private)")
     public: bool = option(False, "run", "make the uploaded repository public")
 
 
 NOT_IN_CONFIG = ("output_dir", "resume")
-CHOICES = {
-    "attention": ("packed", "padded"),
-    "mixed_precision": ("auto", "no", "bf16", "fp16"),
-}
+CHOICES = {"attention": ("packed", "padded"), "mixed_precision": ("auto", "no", "bf16", "fp16")}
+AT_LEAST = {"epochs": 1, "max_steps": 1, "batch_size": 1, "micro_batch_size": 1, "num_train_sentences": 1,
+            "log_every": 1, "patience": 1, "max_length": 16, "weight_decay": 0}
+MAX_RECIPE = 1 << 16  # characters
 FIELDS = {f.name: f for f in dataclasses.fields(Options)}
-TYPES = typing.get_type_hints(Options)
+HINTS = typing.get_type_hints(Options)
+KINDS = {name: typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint for name, hint in HINTS.items()}
+DESCRIPTIONS = {  # kind -> in a message, in --help
+    str: ("text", "TEXT"), int: ("a whole number", "N"), float: ("a number", "X"),
+    bool: ("true or false", "[true|false]"), list[str]: ("a list of words", "TEXT ..."),
+    list[int]: ("a list of whole numbers", "N ..."), dict[str, float]: ("a mapping such as {de: 0.5}", "NAME=X ..."),
+}
 
 
 class RecipeLoader(yaml.SafeLoader):
-    """YAML in which ``no`` is a language (Norwegian) and a precision, not false, and a key may stand only once."""
+    """YAML of text, whole numbers, true, false, null, lists and mappings. A key may stand only once, and there are no
+    aliases: a few lines of them can stand for more values than fit into memory."""
+
+    yaml_implicit_resolvers = {first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith(":null")]
+                               for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="an alias; repeat the value", problem_mark=self.peek_event().start_mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
         seen = set()
-        for key, _ in node.value:
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                raise UserError(f"{self.name}:{key.start_mark.line + 1}: the option {key.value!r} stands twice; keep one")
+                raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands twice; keep one", problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
-RecipeLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag.rsplit(":", 1)[1] in ("int", "float", "null")]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), list("tf"))
+RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("(true|false)$"), list("tf"))
+RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("-?(0|[1-9][0-9]*)$"), list("-0123456789"))
+NOT_YAML = (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError)  # the last four: from explicit tags
 
 
 def read_recipe(path: str | Path) -> dict:
     """The mapping in a YAML recipe, unchecked; ``UserError`` names file and line where it cannot be read."""
     try:
         with open(path, encoding="utf-8") as file:
-            recipe = yaml.load(file, RecipeLoader)
+            text = file.read(MAX_RECIPE + 1)
+        if len(text) > MAX_RECIPE:
+            raise ValueError(f"longer than {MAX_RECIPE:,} characters")
+        recipe = yaml.load(text, RecipeLoader)
     except OSError as error:
         raise UserError(f"{path}: cannot read the recipe ({error.strerror}); name an existing YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except NOT_YAML as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
         raise UserError(f"{path}{where}: not a YAML recipe ({problem}); expected lines like 'epochs: 3'") from None
-    if recipe is None:
-        return {}
-    if not isinstance(recipe, dict) or not all(isinstance(key, str) for key in recipe):
-        raise UserError(f"{path}: expected lines like 'epochs: 3', found {type(recipe).__name__}")
-    return recipe
+    if not isinstance(recipe, dict | None):
+        raise UserError(f"{path}: expected lines like 'epochs: 3', found {shown(recipe)}")
+    return {key if isinstance(key, str) else shown(key): value for key, value in (recipe or {}).items()}
 
 
-def describe(kind) -> str:
-    """A type in the words of a message: ``list[str] | None`` -> "a list of words"."""
-    kind = strip_optional(kind)
-    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-    if kind in words:
-        return words[kind]
-    plural = {str: "words", int: "whole numbers"}
-    if typing.get_origin(kind) is list:
-        return f"a list of {plural[typing.get_args(kind)[0]]}"
-    return "a mapping such as {de: 0.5}"
-
-
-def strip_optional(kind):
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return next(k for k in typing.get_args(kind) if k is not type(None))
-    return kind
+def shown(value) -> str:
+    """A value in a message, of bounded length."""
+    return "null" if value is None else repr(value)[:80]
 
 
 def convert(value, kind):
-    """``value`` (from YAML or the command line) as ``kind``; ``ValueError`` where it is not one."""
-    if value is None:
-        if type(None) in typing.get_args(kind):
-            return None
-        raise ValueError
-    kind = strip_optional(kind)
+    """A value from YAML or the command line as ``kind``; ``ValueError`` or ``KeyError`` where it is not one."""
     if typing.get_origin(kind) is list:
-        items = value if isinstance(value, list) else [value]
-        return [convert(item, typing.get_args(kind)[0]) for item in items]
-    if typing.get_origin(kind) is dict:
-        if not isinstance(value, dict):
-            raise ValueError
+        return [convert(item, typing.get_args(kind)[0]) for item in (value if isinstance(value, list) else [value])]
+    if typing.get_origin(kind) is dict and isinstance(value, dict):
         return {convert(key, str): convert(item, float) for key, item in value.items()}
     if kind is bool:
-        if not isinstance(value, bool):
-            raise ValueError
-        return value
-    if isinstance(value, (bool, list, dict)):
+        return {"true": True, "false": False}[str(value).lower()]
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)) or value == "":
         raise ValueError
     if kind is str:
         return str(value)
-    if kind is int:
-        if isinstance(value, float) and value != int(value):
-            raise ValueError
-        return int(value)
-    number = float(value)  # also '5e-5', which YAML 1.1 reads as text
-    if not math.isfinite(number):
+    number = float(value)
+    if not math.isfinite(number) or kind is int and not number.is_integer():
         raise ValueError
-    return number
+    return kind(number)
+
+
+def closest(word: str, known) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def resolve(recipe: dict, source: str = "") -> Options:
@@ -184,13 +173,12 @@ def resolve(recipe: dict, source: str = "") -> Options:
     problems, values = [], {}
     for name, value in recipe.items():
         if name not in FIELDS:
-            near = difflib.get_close_matches(name, FIELDS, n=1)
-            problems.append(f"unknown option '{name}'" + (f"; did you mean '{near[0]}'?" if near else "; see --help"))
+            problems.append(f"unknown option {shown(name)}{closest(name, FIELDS) or '; see --help'}")
             continue
         try:
-            values[name] = convert(value, TYPES[name])
-        except (ValueError, TypeError, OverflowError):
-            problems.append(f"{name}: expected {describe(TYPES[name])}, found {value!r}")
+            values[name] = None if value is None and HINTS[name] != KINDS[name] else convert(value, KINDS[name])
+        except (ValueError, KeyError, OverflowError):
+            problems.append(f"{name}: expected {DESCRIPTIONS[KINDS[name]][0]}, found {shown(value)}")
     options = Options(**values)
     problems += check(options)
     if problems:
@@ -198,56 +186,41 @@ def resolve(recipe: dict, source: str = "") -> Options:
     return options
 
 
-def check(options: Options) -> list[str]:
+def check(o: Options) -> list[str]:
     """Problems of values and combinations, each a sentence that says what would be right."""
     problems = []
 
-    def require(condition: bool, text: str):
-        if not condition:
-            problems.append(text)
+    def expect(name: str, right, text: str, hint: str = ""):
+        """The option is null or of a value for which the function `right` is true."""
+        value = getattr(o, name)
+        if value is not None and not right(value):
+            problems.append(f"{name}: expected {text}, found {shown(value)}{hint}")
 
-    for name, allowed in CHOICES.items():
-        value = getattr(options, name)
-        near = difflib.get_close_matches(value, allowed, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        require(value in allowed, f"{name}: expected one of {', '.join(allowed)}, found '{value}'{hint}")
-    for name in ("epochs", "batch_size", "log_every"):
-        require(getattr(options, name) >= 1, f"{name}: expected at least 1, found {getattr(options, name)}")
-    for name in ("num_train_sentences", "max_steps", "micro_batch_size", "patience"):
-        value = getattr(options, name)
-        require(value is None or value >= 1, f"{name}: expected at least 1, found {value}")
+    for name, allowed in {**CHOICES, "select": ("last", "mean", *(o.validation_langs or o.eval_langs))}.items():
+        expect(name, lambda value: value in allowed, f"one of {', '.join(allowed)}", closest(getattr(o, name), allowed))
+    for name, least in AT_LEAST.items():
+        expect(name, lambda value: value >= least, f"at least {least}")
+    for name in ("learning_rate", "max_grad_norm"):
+        expect(name, lambda value: value > 0, "a number above 0")
+    for name in ("warmup_ratio", "dropout"):
+        expect(name, lambda value: 0 <= value < 1, "0 up to below 1")
     for name in ("sample_seed", "seed"):
-        value = getattr(options, name)
-        require(0 <= value < 2**32, f"{name}: expected a number from 0 to 4294967295, found {value}")
+        expect(name, lambda value: 0 <= value < 2**32, "0 to 4294967295")
+    expect("seeds", lambda value: all(0 <= seed < 2**32 for seed in value), "numbers from 0 to 4294967295")
     for name in ("train_langs", "eval_langs", "validation_langs", "seeds", "tags"):
-        value = getattr(options, name)
-        if value is not None:
-            require(len(value) > 0, f"{name}: expected at least one, found none")
-            require(len(set(value)) == len(value), f"{name}: {value} names one twice; keep one")
-    for lang, share in options.fractions.items():
-        require(0 < share <= 1, f"fractions: expected a share above 0 and up to 1 for '{lang}', found {share}")
-    require(16 <= options.max_length, f"max_length: expected at least 16, found {options.max_length}")
-    require(options.stride is None or 0 <= options.stride <= options.max_length // 2,
-            f"stride: expected 0 to half of max_length ({options.max_length // 2}), found {options.stride}")
-    require(options.learning_rate > 0, f"learning_rate: expected a number above 0, found {options.learning_rate}")
-    require(options.weight_decay >= 0, f"weight_decay: expected at least 0, found {options.weight_decay}")
-    require(options.max_grad_norm > 0, f"max_grad_norm: expected a number above 0, found {options.max_grad_norm}")
-    require(0 <= options.warmup_ratio < 1, f"warmup_ratio: expected 0 up to below 1, found {options.warmup_ratio}")
-    require(options.dropout is None or 0 <= options.dropout < 1, f"dropout: expected 0 up to below 1, found {options.dropout}")
-    every = options.checkpoint_every
-    require(every in (None, "none", "epoch") or (every.isdecimal() and int(every) > 0),
-            f"checkpoint_every: expected a number of steps, epoch or none, found '{every}'")
-    scored = options.validation_langs or options.eval_langs
-    require(options.select in ("last", "mean", *scored),
-            f"select: expected last, mean or one of {', '.join(scored)}, found '{options.select}'")
-    require(options.patience is None or options.select != "last",
-            "patience: needs to know what better means; set select to mean or to a language")
-    require(options.seeds is None or options.seed == FIELDS["seed"].default,
-            "seed and seeds exclude each other; keep one")
-    require(options.seeds is None or not options.resume or options.output_dir is not None,
-            "resume: with seeds, name the output_dir to continue")
-    require(not options.public or options.push_to_hub is not None, "public: needs push_to_hub user/name")
-    return problems
+        expect(name, len, "at least one")
+        expect(name, lambda value: len(set(value)) == len(value), "each of them once")
+    expect("fractions", lambda value: all(0 < share <= 1 for share in value.values()), "shares above 0 and up to 1")
+    expect("stride", lambda value: 0 <= value <= o.max_length // 2, f"0 to half of max_length ({o.max_length // 2})")
+    expect("checkpoint_every", lambda value: value in ("none", "epoch") or value.isdecimal() and int(value) > 0,
+           "a number of steps, epoch or none")
+    wrong = {
+        "patience: set select to mean or to a language, to say what better means": o.patience and o.select == "last",
+        "seed and seeds exclude each other; keep one": o.seeds is not None and o.seed != Options.seed,
+        "resume: with seeds, name the output_dir to continue": o.resume and o.seeds and o.output_dir is None,
+        "public: needs push_to_hub user/name": o.public and o.push_to_hub is None,
+    }
+    return problems + [text for text, found in wrong.items() if found]
 
 
 def as_recipe(options: Options) -> dict:
@@ -262,37 +235,41 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see --help")
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Shows what an option takes by its metavar alone: argparse takes any number of words, `resolve` checks them."""
+
+    def _format_args(self, action, default_metavar):
+        return action.metavar if action.nargs == "*" else super()._format_args(action, default_metavar)
+
+
 def parser(description: str) -> Parser:
-    """The command line of ``train.py``: one ``--name`` an option, values in YAML's syntax, lists also as several words."""
-    result = Parser(description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    groups = {}
+    """The command line of ``train.py``: values in YAML's syntax, lists also as several words."""
+    result = Parser(description=description, usage="train.py [--config FILE] [--OPTION VALUE ...]", allow_abbrev=False,
+                    formatter_class=lambda prog: HelpFormatter(prog, max_help_position=32))
     result.add_argument("--config", metavar="FILE", help="YAML recipe that sets any of the options below")
+    headings = dict.fromkeys(f.metadata["group"] for f in FIELDS.values())
+    groups = {heading: result.add_argument_group(heading) for heading in headings}
     for name, f in FIELDS.items():
-        group = f.metadata["group"]
-        if group not in groups:
-            groups[group] = result.add_argument_group(group)
-        default = f.default_factory() if f.default is dataclasses.MISSING else f.default
-        shown = " ".join(default) if isinstance(default, list) else str(default).lower() if isinstance(default, bool) else default
+        default = getattr(Options(), name)
+        value = "none" if default in (None, {}) else " ".join(default) if KINDS[name] == list[str] else str(default)
         text = f.metadata["help"].replace("%", "%%")
-        text += "" if default in (None, {}) else f" [{shown}]"
-        kind = strip_optional(TYPES[name])
-        metavar = {"str": "TEXT", "int": "N", "float": "X", "bool": "true|false"}.get(getattr(kind, "__name__", ""), "VALUE")
-        metavar = "|".join(CHOICES[name]) if name in CHOICES else metavar
-        groups[group].add_argument(f"--{name}", nargs="*", metavar=metavar, help=text, default=argparse.SUPPRESS)
+        text += "" if "default:" in text else f" [{value.lower()}]"
+        groups[f.metadata["group"]].add_argument(
+            f"--{name}", nargs="*", metavar=DESCRIPTIONS[KINDS[name]][1], help=text, default=argparse.SUPPRESS)
     return result
 
 
 def command_line_values(words: dict[str, list[str]]) -> dict:
-    """Values of ``--name word word ...`` as YAML would give them: no word is true, several are a list, a=b a mapping."""
+    """Values of ``--name word word ...`` as YAML gives them: no word is true, several are a list, a=b a mapping."""
     values = {}
     for name, given in words.items():
-        kind = strip_optional(TYPES[name])
+        kind = KINDS[name]
         if kind is bool and not given:
             values[name] = True
         elif typing.get_origin(kind) is dict and given and not given[0].startswith("{"):
             values[name] = dict(word.split("=", 1) if "=" in word else (word, None) for word in given)
         elif kind is str and len(given) == 1:
-            values[name] = None if given[0] in ("null", "~") and type(None) in typing.get_args(TYPES[name]) else given[0]
+            values[name] = None if given[0] in ("null", "~") else given[0]
         else:
             read = [read_word(word) for word in given]
             values[name] = read[0] if len(read) == 1 else read
@@ -302,7 +279,7 @@ def command_line_values(words: dict[str, list[str]]) -> dict:
 def read_word(word: str):
     try:
         return yaml.load(word, RecipeLoader)
-    except (yaml.YAMLError, ValueError):
+    except NOT_YAML:
         return word
 
 
@@ -310,9 +287,13 @@ def read_arguments(description: str, argv: list[str]) -> tuple[dict, str]:
     """The mapping of recipe plus command line, unchecked, and the recipe's path (or '')."""
     known, rest = parser(description).parse_known_args(argv)
     if rest and not rest[0].startswith("--"):
-        raise UserError(f"unexpected '{rest[0]}'; options start with --, see --help")
+        raise UserError(f"unexpected {shown(rest[0])}; options start with --, see --help")
     words = vars(known)
     path = words.pop("config") or ""
     recipe = read_recipe(path) if path else {}
     unknown = {word[2:].split("=", 1)[0]: None for word in rest if word.startswith("--")}
-    return {**recipe, **command_line_values(words), **unknown}, path
+    given = {**command_line_values(words), **unknown}
+    if isinstance(recipe.get("runs"), dict):  # the command line wins over the options of named runs, too
+        one = {name: value for name, value in given.items() if name not in NOT_IN_CONFIG}
+        recipe["runs"] = {run: {**own, **one} if isinstance(own, dict) else own for run, own in recipe["runs"].items()}
+    return {**recipe, **given}, path

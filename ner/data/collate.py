@@ -1,8 +1,8 @@
 """The padding collator: windows -> one batch, a dict of tensors (and the lengths, as numbers of the host).
 
-Rows come out sorted by length, longest first: packed attention runs on groups of neighbouring rows, and a caller that needs
-the order of its windows finds it in `order`. Lengths stay plain numbers, because a model that had to read them from a
-device would make the host wait for it. `slots` are the real tokens among the B * L slots, in reading order.
+Rows come out sorted by length, longest first: packed attention runs on groups of neighbouring rows, and a caller that
+needs the order of its windows finds it in `order`. Lengths stay plain numbers, because a model that had to read them
+from a device would make the host wait for it. `slots` are the real tokens among the B * L slots, in reading order.
 """
 
 import torch

@@ -1,41 +1,58 @@
 """Where sentences come from: files on disk, PAN-X and other data sets of the Hub, the built-in Swiss corpus.
 
-Every source ends in the same `Dataset(tokens, ner_tags, lang, row)`, a split and language each; `row` is the sentence's place
-in its source. Nothing is cached here: a changed file is read anew, at about a second for 50,000 sentences.
+Every source ends in the same `Dataset(tokens, ner_tags, lang, row)`, a split and language each; `row` is the sentence's
+place in its source, from 0. Trade-off: nothing is cached but what the Hub holds under a commit. A changed file is read
+anew, which takes a second for 20,000 sentences; `datasets` itself serves old rows of a local Parquet file.
 """
 
 import logging
+import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
-from datasets import ClassLabel, Dataset, Features, List, Value, get_dataset_config_names, load_dataset
-from datasets.exceptions import DatasetNotFoundError
+from datasets import ClassLabel, Dataset, Features, List, Value, disable_progress_bars
+from datasets import get_dataset_config_names, load_dataset
 
 from ner.data import readers, sampling
+from ner.data.readers import Sentence
 from ner.data.swiss import generate
 from ner.options import Options, UserError
-from ner.tags import TagSet, tag_set
+from ner.tags import TagSet, check_tag, iob1_to_iob2, is_iob1, tag_set
 
 logger = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
 PANX = "google/xtreme"
+LANG_COLUMNS = ("lang", "langs", "language")
 Corpus = dict[str, dict[str, Dataset]]  # split -> language -> sentences
+
+
+class Raw(NamedTuple):
+    """Sentences as read; where there is no file, their `line` is their number, from 1."""
+
+    source: str
+    unit: str  # stands between source and line in a complaint: ":" or ", row "
+    sentences: list[Sentence]
+
+    def place(self, line: int) -> str:
+        return f"{self.source}{self.unit}{line}"
 
 
 def load(options: Options, wanted: dict[str, list[str]] | None = None) -> tuple[Corpus, TagSet]:
     """The splits that a run needs, sampled by `fractions`, and the tag set (the types of the training data, or `tags`).
 
     wanted: split -> languages, where it is not training, validation and test of `options`. Without a training split the
-    tag set is that of what is there.
+    tag set is that of what is there. ``UserError`` for what is missing, malformed, empty or tagged outside the set.
     """
     if wanted is None:
         wanted = {"train": options.train_langs, "validation": options.validation_langs or options.eval_langs,
                   "test": options.eval_langs}
-    raw = {split: {lang: read(options, lang, split) for lang in langs} for split, langs in wanted.items()}
-    typed = raw.get("train") or next(iter(raw.values()))
-    tags = given_tags(options) or tag_set({tag[2:] for pairs in typed.values() for _, row in pairs for tag in row if tag != "O"})
-    corpus = {split: {lang: sampled(dataset(pairs, lang, tags, f"{source_name(options)} {lang} {split}"), lang, options)
-                      for lang, pairs in langs.items()} for split, langs in raw.items()}
+    read_in = {split: {lang: read(options, lang, split) for lang in langs} for split, langs in wanted.items()}
+    typed = read_in.get("train") or next(iter(read_in.values()))
+    found = {tag[2:] for raw in typed.values() for sentence in raw.sentences for tag in sentence.tags if tag != "O"}
+    tags = given_tags(options) or tag_set(found)
+    corpus = {split: {lang: sampled(dataset(raw, lang, tags), lang, options) for lang, raw in langs.items()}
+              for split, langs in read_in.items()}
     return corpus, tags
 
 
@@ -48,61 +65,89 @@ def given_tags(options: Options) -> TagSet | None:
         raise UserError(f"tags: {error}") from None
 
 
-def source_name(options: Options) -> str:
-    return options.data_dir or options.dataset
-
-
-def read(options: Options, lang: str, split: str) -> list[tuple[list[str], list[str]]]:
-    """Words and tag names of each sentence of one split and language, from the source that `options` name."""
+def read(options: Options, lang: str, split: str) -> Raw:
+    """The sentences of one split and language, from the source that `options` name."""
     if options.data_dir is not None:
         return from_files(Path(options.data_dir), lang, split)
     if options.dataset == "swiss":
         if lang not in generate.LANGS:
-            raise UserError(f"the language '{lang}' is not in the built-in corpus; it has {', '.join(generate.LANGS)}")
-        return generate.sentences(lang, split)
+            raise UserError(f"no language '{lang}' in the built-in corpus; there are {', '.join(generate.LANGS)}")
+        pairs = generate.sentences(lang, split)
+        return Raw(f"swiss {lang} {split}", ", sentence ", [Sentence(*pair, i) for i, pair in enumerate(pairs, 1)])
     if options.dataset == "panx":
         return from_hub(PANX, lang, split, options.revision, prefix="PAN-X.")
     return from_hub(options.dataset, lang, split, options.revision)
 
 
-def from_files(folder: Path, lang: str, split: str) -> list[tuple[list[str], list[str]]]:
-    if not folder.is_dir():
-        raise UserError(f"data_dir: no folder {folder}; expected one with <lang>/train, dev and test files")
+def from_files(folder: Path, lang: str, split: str) -> Raw:
     there = readers.languages(folder)
     if lang not in there:
-        raise UserError(f"{folder}: no language '{lang}'; there are {', '.join(there) or 'none'}")
+        raise UserError(f"{folder}: no language '{lang}'; there are {', '.join(there)}")
     path = readers.find_file(folder, lang, split)
     if path is None:
         names = "dev or validation" if split == "validation" else split
-        raise UserError(f"{folder / lang}: no file for the {split} split; expected {names} [.txt .tsv .conll .iob2 .jsonl]")
-    return [(sentence.tokens, sentence.tags) for sentence in readers.read_file(path, lang)]
+        endings = " ".join(filter(None, readers.EXTENSIONS))
+        raise UserError(f"{folder / lang}: no file for the {split} split; expected {names} [{endings}]")
+    return Raw(str(path), ":", readers.read_file(path, lang))
 
 
-def from_hub(name: str, lang: str, split: str, revision: str | None, prefix: str = "") -> list[tuple[list[str], list[str]]]:
-    """A split from any data set with a list of words and a list of ClassLabels: one configuration a language, or a
-    ``lang``/``langs`` column. Data only: `datasets` runs no loading scripts any more."""
+def from_hub(name: str, lang: str, split: str, revision: str | None, prefix: str = "") -> Raw:
+    """A split of any data set with a list of words and a list of ClassLabels: one configuration a language, or a
+    ``lang``/``langs`` column. Data only: `datasets` runs no loading scripts any more.
+
+    IOB1 becomes IOB2 with a notice, as in files.
+    """
+    disable_progress_bars()  # one a split and language
     try:
         configs = get_dataset_config_names(name, revision=revision)
-        config = next((c for c in configs if c in (f"{prefix}{lang}", lang)), None)
+        config = next((c for c in (f"{prefix}{lang}", lang) if c in configs), None)
         if config is None and (prefix or len(configs) > 1):
             langs = sorted(c.removeprefix(prefix) for c in configs if c.startswith(prefix))
             raise UserError(f"{name}: no language '{lang}'; there are {', '.join(langs)}")
-        rows = load_dataset(name, config or configs[0], split=split, revision=revision)
-    except (DatasetNotFoundError, ConnectionError, OSError, ValueError) as error:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as fresh:
+            cache = fresh if Path(name).exists() else None  # the lasting cache does not see that a local file changed
+            rows = load_dataset(name, config or configs[0], split=split, revision=revision, cache_dir=cache)
+            words, tags = columns(name, rows.features)
+            numbers = of_language(name, rows, lang) if config is None else range(len(rows))
+            found = list(zip(numbers, rows.select(numbers)[words], rows.select(numbers)[tags]))
+    except UserError:
+        raise
+    except Exception as error:  # `datasets` raises many kinds; all of them mean the same here
         reason = (str(error).strip().split("\n") or [""])[0]
-        raise UserError(f"data set {name}, language '{lang}', {split}: not to be had ({type(error).__name__}: {reason})") from None
-    words, tags = columns(name, rows.features)
-    if config is None:
-        rows = of_language(name, rows, lang)
+        raise UserError(f"data set {name}, language '{lang}', {split}: not to be had ({type(error).__name__}: {reason})"
+                        ) from None
     names = rows.features[tags].feature.names
-    return [(list(tokens), [names[i] for i in ids]) for tokens, ids in zip(rows[words], rows[tags])]
+    raw = Raw(f"{name} {lang} {split}", ", row ", [])
+    for number, tokens, ids in found:
+        try:
+            raw.sentences.append(Sentence(*hub_row(tokens, ids, names), number + 1))
+        except ValueError as error:
+            raise UserError(f"{raw.place(number + 1)}: {error}") from None
+    if is_iob1(sentence.tags for sentence in raw.sentences):
+        logger.warning("%s: the tags are IOB1 and were converted to IOB2", raw.source)
+        raw = raw._replace(sentences=[s._replace(tags=iob1_to_iob2(s.tags)) for s in raw.sentences])
+    return raw
+
+
+def hub_row(words: list | None, ids: list | None, names: list[str]) -> tuple[list[str], list[str]]:
+    """Words and tags of a row; ValueError for what no file could hold either, and for tags that are withheld (-1)."""
+    words, ids = words or [], ids or []
+    if len(words) != len(ids):
+        raise ValueError(f"{len(words)} words but {len(ids)} tags; expected one a word")
+    for word, label in zip(words, ids):
+        if not word or readers.NOT_IN_A_WORD.search(word):
+            raise ValueError(f"{str(word)[:40]!r} is not a word; expected text without tabs and line breaks")
+        if label is None or not 0 <= label < len(names):
+            raise ValueError(f"the word {word[:40]!r} has no tag")
+        check_tag(names[label])
+    return words, [names[label] for label in ids]
 
 
 def columns(name: str, features: Features) -> tuple[str, str]:
     """The names of the columns with words (a list of strings) and tags (a list of ClassLabels)."""
     lists = {column: feature.feature for column, feature in features.items() if isinstance(feature, List)}
     tags = [column for column, inner in lists.items() if isinstance(inner, ClassLabel)]
-    words = [column for column, inner in lists.items() if inner == Value("string") and column not in ("langs", "lang")]
+    words = [column for column, inner in lists.items() if inner == Value("string") and column not in LANG_COLUMNS]
     if "ner_tags" in tags:
         tags = ["ner_tags"]
     if "tokens" in words:
@@ -113,33 +158,33 @@ def columns(name: str, features: Features) -> tuple[str, str]:
     return words[0], tags[0]
 
 
-def of_language(name: str, rows: Dataset, lang: str) -> Dataset:
-    column = next((c for c in ("lang", "langs", "language") if c in rows.column_names), None)
+def of_language(name: str, rows: Dataset, lang: str) -> list[int]:
+    """The numbers of the rows in a language: by a column with one name, or one name a word."""
+    column = next((c for c in LANG_COLUMNS if c in rows.column_names), None)
     if column is None:
-        raise UserError(f"{name}: no way to tell languages apart; expected one configuration a language or a lang column")
+        raise UserError(f"{name}: no language '{lang}'; expected one configuration a language or a lang column")
     langs = [value if isinstance(value, str) else (value or [""])[0] for value in rows[column]]
     chosen = [i for i, value in enumerate(langs) if value == lang]
     if not chosen:
-        raise UserError(f"{name}: no language '{lang}'; there are {', '.join(sorted(set(langs)))}")
-    return rows.select(chosen)
+        raise UserError(f"{name}: no language '{lang}'; there are {', '.join(sorted(set(filter(None, langs))))}")
+    return chosen
 
 
-def dataset(pairs: list[tuple[list[str], list[str]]], lang: str, tags: TagSet, source: str) -> Dataset:
-    """`Dataset(tokens, ner_tags, lang, row)`; ``UserError`` names the sentence with a tag outside the set."""
-    kept = [(row, words, names) for row, (words, names) in enumerate(pairs) if words]
-    if len(kept) < len(pairs):
-        logger.warning("%s: left out %d sentences without words", source, len(pairs) - len(kept))
+def dataset(raw: Raw, lang: str, tags: TagSet) -> Dataset:
+    """`Dataset(tokens, ner_tags, lang, row)`; ``UserError`` names the place of a tag outside the set."""
+    kept = [(row, sentence) for row, sentence in enumerate(raw.sentences) if sentence.tokens]
     if not kept:
-        raise UserError(f"{source}: holds no sentence")
-    for row, words, names in kept:
-        unknown = next((name for name in names if name not in tags.ids), None)
-        if unknown is not None or len(words) != len(names):
-            problem = f"{len(words)} words but {len(names)} tags" if unknown is None else (
-                f"the tag '{unknown}' is not among those of the training data ({' '.join(tags.names)}); "
-                f"name all with --tags")
-            raise UserError(f"{source}, sentence {row + 1}: {problem}")
-    columns = {"tokens": [words for _, words, _ in kept], "ner_tags": [[tags.ids[n] for n in names] for _, _, names in kept],
-               "lang": [lang] * len(kept), "row": [row for row, _, _ in kept]}
+        raise UserError(f"{raw.source}: holds no sentence; expected words and their tags")
+    if len(kept) < len(raw.sentences):
+        logger.warning("%s: left out %d sentences without words", raw.source, len(raw.sentences) - len(kept))
+    columns = {"tokens": [], "ner_tags": [], "lang": [lang] * len(kept), "row": [row for row, _ in kept]}
+    for _, sentence in kept:
+        unknown = next((i for i, tag in enumerate(sentence.tags) if tag not in tags.ids), None)
+        if unknown is not None:
+            raise UserError(f"{raw.place(sentence.line)}: the tag '{sentence.tags[unknown]}' of word {unknown + 1}, "
+                            f"'{sentence.tokens[unknown][:40]}', is not in the tag set {' '.join(tags.names)}")
+        columns["tokens"].append(sentence.tokens)
+        columns["ner_tags"].append(tags.labels(sentence.tags))
     features = Features({"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=list(tags.names))),
                          "lang": Value("string"), "row": Value("int64")})
     return Dataset.from_dict(columns, features=features)

@@ -77,6 +77,13 @@ def log_test(writer: SummaryWriter, step: int, scores: Mapping[str, Mapping], me
     writer.add_scalar("test_f1/mean", mean_f1, step)
 
 
+def log_summary(writer: SummaryWriter, text: str, images: Mapping[str, np.ndarray]) -> None:
+    """A report over many runs: `text` in Markdown, `images` (height, width, 3) uint8 by name."""
+    writer.add_text("report", text, 0)
+    for name, image in images.items():
+        writer.add_image(f"report/{tag_part(name)}", image, 0, dataformats="HWC")
+
+
 def log_confusion(writer: SummaryWriter, step: int, lang: str, split: str, matrix: np.ndarray,
                   names: Sequence[str]) -> None:
     """`matrix` (K, K) words by tag, rows gold, columns predicted, in the order of `names`, as an image."""

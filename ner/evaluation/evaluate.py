@@ -1,5 +1,6 @@
 """A model and its sentences in several languages -> what results.json says of each language."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ class Encoded(NamedTuple):
     gold: np.ndarray  # (N,) label of every word
     lengths: list[int]  # words a sentence
     windows: list[Window]
+    source: list[tuple[str, int]]  # language and row in the source of every sentence
 
 
 class Scored(NamedTuple):
@@ -35,14 +37,23 @@ def encode(rows: Dataset, tokenizer, max_length: int, stride: int) -> Encoded:
     """Windows and gold labels of a data set."""
     tokens, labels = list(rows["tokens"]), list(rows["ner_tags"])
     windows = alignment.encode(tokens, labels, tokenizer, max_length, stride)
-    return Encoded(tokens, np.concatenate([np.asarray(ids, np.int64) for ids in labels]), [len(w) for w in tokens], windows)
+    gold = np.concatenate([np.asarray(ids, np.int64) for ids in labels])
+    return Encoded(tokens, gold, [len(w) for w in tokens], windows, list(zip(rows["lang"], rows["row"])))
 
 
 def first(encoded: Encoded, count: int) -> Encoded:
     """Its first `count` sentences."""
-    lengths = encoded.lengths[:count]
-    windows = [window for window in encoded.windows if window.sentence < len(lengths)]
-    return Encoded(encoded.tokens[:count], encoded.gold[: sum(lengths)], lengths, windows)
+    return select(encoded, range(min(count, len(encoded.lengths))))
+
+
+def select(encoded: Encoded, numbers: Sequence[int]) -> Encoded:
+    """Its sentences of these numbers, ascending."""
+    place = {number: i for i, number in enumerate(numbers)}
+    kept = np.zeros(len(encoded.lengths), bool)
+    kept[list(numbers)] = True
+    windows = [window._replace(sentence=place[window.sentence]) for window in encoded.windows if window.sentence in place]
+    return Encoded([encoded.tokens[i] for i in numbers], encoded.gold[np.repeat(kept, encoded.lengths)],
+                   [encoded.lengths[i] for i in numbers], windows, [encoded.source[i] for i in numbers])
 
 
 def evaluate(model, languages: dict[str, Encoded], tags: TagSet, tokenizer, accelerator: Accelerator,
@@ -66,12 +77,19 @@ def score(encoded: Encoded, predictions: Predictions, tags: TagSet, training: li
     figures["f1_ci95"] = list(scoring.f1_interval(counts))
     figures["loss"] = float(predictions.loss.mean(dtype=np.float64))
     figures |= {"sentences": len(encoded.lengths), "words": len(encoded.gold)}
-    figures["ece"] = scoring.calibration(predictions.confidence, predictions.labels == encoded.gold)["ece"]
+    figures |= calibration(predictions.confidence, predictions.labels == encoded.gold)
     if training is not None:
         unseen = scoring.unseen(encoded.tokens, training)
         figures["unseen_sentences"] = int(unseen.sum())
         figures["f1_unseen"] = scoring.scores(counts[unseen], types)["f1"] if unseen.any() else None
     return Scored(figures, predictions, counts)
+
+
+def calibration(confidence: np.ndarray, correct: np.ndarray) -> dict:
+    """`ece`, and for the reliability diagram `calibration`: mean confidence, accuracy and words of each bin that has any."""
+    found = scoring.calibration(confidence, correct)
+    bins = zip(found["confidence"].tolist(), found["accuracy"].tolist(), found["count"].tolist())
+    return {"ece": found["ece"], "calibration": [[round(c, 5), round(a, 5), n] for c, a, n in bins if n]}
 
 
 def mean_f1(scored: dict[str, Scored]) -> float:

@@ -109,6 +109,19 @@ def f1_interval(counts: np.ndarray, resamples: int = 10_000, seed: int = 0,
     return _interval(_f1(*_bootstrap_sums(counts.sum(axis=1), resamples, seed).T), level)
 
 
+def mean_f1_interval(runs: Sequence[np.ndarray], resamples: int = 10_000, seed: int = 0,
+                     level: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap interval over sentences of the mean micro F1 of several runs (seeds) on the same sentences.
+
+    Each of `runs` is (S, types, 3); all are scored on the same resampled sentences. It holds the seeds fixed.
+    """
+    for counts in runs:
+        _check_counts(counts)
+    rows = np.concatenate([counts.sum(axis=1) for counts in runs], axis=1)
+    sums = _bootstrap_sums(rows, resamples, seed).reshape(resamples, len(runs), 3)
+    return _interval(_f1(*np.moveaxis(sums, -1, 0)).mean(axis=1), level)
+
+
 def paired_bootstrap(counts_a: np.ndarray, counts_b: np.ndarray, resamples: int = 10_000, seed: int = 0,
                      level: float = 0.95) -> dict:
     """`difference` of micro F1 (a minus b) of two taggers on the same sentences, its `interval`, two-sided `p`.

@@ -4,9 +4,12 @@ Trade-off. Only safetensors is read, tensor by tensor and checked (name, shape, 
 can run code, and a folder with a missing tensor would otherwise train from noise without a word.
 """
 
+import copy
 import json
+import logging
 import os
-import tempfile
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,29 +18,37 @@ from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoTokenizer
+from transformers import CONFIG_MAPPING, AutoTokenizer
 
 from ner.model import builtin
 from ner.model.roberta import ACTIVATIONS, TokenClassifier
 from ner.options import UserError
 
+logger = logging.getLogger(__name__)
 BUILTIN = "e5-small"
 FAMILY = {
     "xlm-roberta": "XLMRobertaForTokenClassification",
     "roberta": "RobertaForTokenClassification",
     "camembert": "CamembertForTokenClassification",
 }
-FILES = ["*.json", "*.safetensors", "*.model", "*.txt"]  # what is fetched from the Hub: no pickles, no code
+FILES = ["*.json", "model.safetensors", "model-*.safetensors"]  # what is fetched from the Hub: no pickles, no code
 WORD_EMBEDDINGS = "roberta.embeddings.word_embeddings.weight"
 HEAD = ("classifier.weight", "classifier.bias")
+LARGEST = {  # sizes in config.json that no encoder reaches; beyond them, building the model would fill the memory
+    "num_hidden_layers": 1000, "num_attention_heads": 10**5, "hidden_size": 10**5, "intermediate_size": 10**6,
+    "vocab_size": 10**7, "max_position_embeddings": 10**7, "type_vocab_size": 10**5, "num_labels": 10**5,
+}
+SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "layer_norm_eps", "initializer_range")
+CODE = ("auto_map", "custom_pipelines")  # where a folder names Python files of its own
+SHORTEST_WINDOW = 16  # subwords
 
 
 def folder_of(name: str, revision: str | None = None) -> Path:
     """The folder of a model given as ``e5-small``, folder or Hub name (downloaded at `revision`, without pickles)."""
     if name == BUILTIN:
         return builtin.encoder_folder()
-    if Path(name).exists():
-        if not (Path(name) / "config.json").is_file():
+    if os.path.lexists(name):
+        if not os.path.isfile(os.path.join(name, "config.json")):
             raise UserError(f"{name}: not a model folder; expected config.json and model.safetensors in it")
         return Path(name)
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
@@ -45,64 +56,103 @@ def folder_of(name: str, revision: str | None = None) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
     except Exception as error:  # the Hub's client raises many kinds; all of them mean the same here
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"model {name}: neither a folder nor to be had from the Hub ({type(error).__name__}: {reason})") from None
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(f"model {name}: neither a folder nor to be had from the Hub ({reason})") from None
 
 
 def load_config(folder: Path):
-    """The transformers configuration of an encoder of the RoBERTa family."""
+    """The transformers configuration of an encoder of the RoBERTa family. Code that it names is forgotten, not run."""
+    path = folder / "config.json"
+    content = read_json(path)
+    family = content.get("model_type")
+    if family not in list(FAMILY):
+        raise UserError(f"{path}: model_type is {family!r}; expected one of {', '.join(FAMILY)}")
+    for name, largest in LARGEST.items():
+        value = content.get(name, 1)
+        if type(value) is not int or not 1 <= value <= largest:
+            raise UserError(f"{path}: {name} is {shortened(value)}; expected a whole number from 1 to {largest}")
+    for code in CODE:
+        content.pop(code, None)
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # transformers raises whatever json, its validators or the file system do
-        raise UserError(f"{folder}/config.json: not a model configuration ({first_line(error)})") from None
-    if config.model_type not in FAMILY:
-        raise UserError(f"{folder}/config.json: model_type is {config.model_type!r}; expected one of {', '.join(FAMILY)}")
-    if config.hidden_act not in ACTIVATIONS:
-        raise UserError(f"{folder}/config.json: hidden_act is {config.hidden_act!r}; expected one of {', '.join(ACTIVATIONS)}")
-    if config.hidden_size % config.num_attention_heads:
-        raise UserError(f"{folder}/config.json: hidden_size {config.hidden_size} is no multiple of "
-                        f"num_attention_heads {config.num_attention_heads}")
-    if config.pad_token_id is None:
-        raise UserError(f"{folder}/config.json: pad_token_id is missing; positions are counted from it")
+        config = CONFIG_MAPPING[family].from_dict(content)
+    except Exception as error:  # whatever the validators of transformers raise
+        raise UserError(f"{path}: not a model configuration ({first_line(error)})") from None
+    for problem in problems(config):
+        raise UserError(f"{path}: {problem}")
     return config
 
 
-def load_tokenizer(folder: Path, model_type: str):
-    """The fast tokenizer of a model folder, ready for text that comes split into words."""
-    prefix = {"add_prefix_space": True} if model_type == "roberta" else {}  # else ' word' and 'word' differ in GPT-2's BPE
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **prefix)
-    except Exception as error:  # see load_config
-        raise UserError(f"{folder}: the tokenizer cannot be read ({first_line(error)})") from None
-    if not tokenizer.is_fast:
+def problems(config) -> Iterator[str]:
+    """What keeps a configuration from being built; each may rely on the ones before it."""
+    if config.hidden_act not in ACTIVATIONS:
+        yield f"hidden_act is {config.hidden_act!r}; expected one of {', '.join(ACTIVATIONS)}"
+    if config.is_decoder:
+        yield "is_decoder is true; expected an encoder"
+    if config.hidden_size % config.num_attention_heads:
+        yield f"hidden_size {config.hidden_size} is no multiple of num_attention_heads {config.num_attention_heads}"
+    for name in SHARES:
+        if not 0 <= (getattr(config, name) or 0) < 1:
+            yield f"{name} is {getattr(config, name)}; expected 0 up to below 1"
+    if config.pad_token_id is None or not 0 <= config.pad_token_id < config.vocab_size:
+        yield f"pad_token_id is {config.pad_token_id}; expected an id below vocab_size {config.vocab_size}"
+    if config.max_position_embeddings - config.pad_token_id - 1 < SHORTEST_WINDOW:
+        yield (f"max_position_embeddings is {config.max_position_embeddings}; expected room for {SHORTEST_WINDOW} subwords "
+               f"behind the pad_token_id {config.pad_token_id}")
+
+
+def load_tokenizer(folder: Path, config):
+    """The fast tokenizer of a model folder, ready for text that comes split into words; all its ids have an embedding."""
+    if not (folder / "tokenizer.json").is_file():  # transformers would make one up from five special tokens
         raise UserError(f"{folder}: holds no tokenizer.json; expected the files of a fast tokenizer")
-    for name in ("cls_token_id", "sep_token_id", "unk_token_id", "pad_token_id"):
-        if getattr(tokenizer, name) is None:
-            raise UserError(f"{folder}: the tokenizer has no {name.removesuffix('_id')}; expected one as in RoBERTa")
+    prefix = {"add_prefix_space": True} if config.model_type == "roberta" else {}  # else GPT-2's BPE glues words together
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, config=copy.deepcopy(config), **prefix)
+        tokenizer([["a", "\U000f0000"]], is_split_into_words=True)
+        largest = max(tokenizer.get_vocab().values())
+    except Exception as error:  # transformers and tokenizers raise whatever their parsers do
+        raise UserError(f"{folder}: the tokenizer cannot be used ({first_line(error)})") from None
+    for name in ("cls_token", "sep_token", "unk_token", "pad_token"):
+        if getattr(tokenizer, f"{name}_id") is None:
+            raise UserError(f"{folder}: the tokenizer has no {name}; expected one as in RoBERTa")
+    if tokenizer.pad_token_id != config.pad_token_id:
+        raise UserError(f"{folder}: the tokenizer pads with id {tokenizer.pad_token_id}, config.json says {config.pad_token_id}")
+    if largest >= config.vocab_size:
+        raise UserError(f"{folder}: the tokenizer has ids up to {largest}, but vocab_size is {config.vocab_size}; expected the "
+                        f"tokenizer that the model was trained with")
     return tokenizer
 
 
-def weight_files(folder: Path) -> dict[str, Path]:
-    """Tensor name (as in the file) -> the safetensors file that holds it."""
+def read_json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({first_line(error)})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a JSON object, found {shortened(content)}")
+    return content
+
+
+def weight_files(folder: Path) -> dict[str, tuple[Path, str]]:
+    """Tensor name, as in this model -> the safetensors file that holds it and its name there."""
     index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
-    if index.is_file():
-        try:
-            shards = {folder / name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise UserError(f"{index}: not an index of weights; expected a weight_map") from None
-        if any(path.parent != folder for path in shards):
-            raise UserError(f"{index}: names a file outside its folder")
-    elif single.exists():
+    if single.is_file():
         shards = {single}
+    elif index.is_file():
+        names = read_json(index).get("weight_map")
+        if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+            raise UserError(f"{index}: not an index of weights; expected a weight_map from tensors to files")
+        shards = {folder / name for name in names.values()}
+        for path in sorted(shards):
+            if path.parent != folder:
+                raise UserError(f"{index}: names {str(path)!r}; expected files in its own folder")
     else:
-        pickles = [name for name in ("pytorch_model.bin", "pytorch_model.bin.index.json") if (folder / name).exists()]
-        found = f"; {pickles[0]} is a pickle, which is not read: save it as safetensors with transformers" if pickles else ""
-        raise UserError(f"{folder}: holds no model.safetensors{found}")
+        raise UserError(f"{folder}: holds no model.safetensors; a pickle (pytorch_model.bin) is not read: save the model as "
+                        f"safetensors with transformers")
     files = {}
     for path in sorted(shards):
         try:
             with safe_open(path, "pt") as file:
-                files.update(dict.fromkeys(file.keys(), path))
+                files |= {our_name(name): (path, name) for name in file.keys()}
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path}: not a safetensors file ({first_line(error)})") from None
     return files
@@ -117,79 +167,117 @@ def our_name(name: str) -> str:
 
 def read_tensor(folder: Path, name: str) -> Tensor:
     """One tensor of a model folder in fp32, by this model's name for it; ``UserError`` where it is missing or not finite."""
-    for theirs, path in weight_files(folder).items():
-        if our_name(theirs) == name:
-            with safe_open(path, "pt") as file:
-                return finite(file.get_tensor(theirs), path, theirs)
-    raise UserError(f"{folder}: the tensor {name} is missing")
+    files = weight_files(folder)
+    if name not in files:
+        raise UserError(f"{folder}: the tensor {name} is missing")
+    return checked(*files[name])
 
 
-def finite(tensor: Tensor, path: Path, name: str) -> Tensor:
-    if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
+def checked(path: Path, name: str) -> Tensor:
+    """A tensor of a safetensors file in fp32, all of it finite."""
+    with safe_open(path, "pt") as file:
+        tensor = file.get_tensor(name)
+    if not tensor.is_floating_point():
+        raise UserError(f"{path}: the tensor {name} is of type {tensor.dtype}; expected floating-point numbers")
+    tensor = tensor.float()
+    if not torch.isfinite(tensor).all():
         raise UserError(f"{path}: the tensor {name} holds values that are no finite numbers")
-    return tensor.float()
+    return tensor
 
 
-def load_model(folder: Path, config, attention: str, rows: np.ndarray | None = None, new_head: torch.Generator | None = None):
+def load_model(folder: Path, config, attention: str, rows: np.ndarray | None = None, new_head: torch.Generator | None = None,
+               tags: tuple[str, ...] = ()):
     """A `TokenClassifier` with the weights of `folder`, in fp32 on the CPU.
 
     rows: keep these rows of the word embeddings only (active vocabulary). new_head: draw the head from this generator, as
-    transformers initialises it (normal, sd `initializer_range`; zero bias); without it the head must be in the folder.
+    transformers initialises it (normal, sd `initializer_range`; zero bias), unless the folder has a head for just `tags`:
+    that one is kept, its rows put in their order. Without new_head, the head must be in the folder.
     """
     with torch.device("meta"):
         model = TokenClassifier(config, attention)
-    wanted = dict(model.named_parameters())
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     if rows is not None:
-        embeddings = model.roberta.embeddings
-        embeddings.word_embeddings = nn.Embedding(len(rows), config.hidden_size, config.pad_token_id, device="meta")
-    state = {}
+        model.roberta.embeddings.word_embeddings = nn.Embedding(
+            len(rows), config.hidden_size, config.pad_token_id, device="meta")
+    files, state, order = weight_files(folder), {}, None
     if new_head is not None:
-        shape = wanted[HEAD[0]].shape
-        state = {HEAD[0]: torch.randn(shape, generator=new_head) * config.initializer_range, HEAD[1]: torch.zeros(shape[0])}
-    by_file = {}
-    for theirs, path in weight_files(folder).items():
-        if our_name(theirs) in wanted and our_name(theirs) not in state:
-            by_file.setdefault(path, []).append(theirs)
-    for path, names in by_file.items():
-        with safe_open(path, "pt") as file:
-            for theirs in names:
-                name, tensor = our_name(theirs), file.get_tensor(theirs)
-                if tensor.shape != wanted[name].shape:
-                    raise UserError(f"{path}: the tensor {theirs} has shape {list(tensor.shape)}; "
-                                    f"config.json says {list(wanted[name].shape)}")
-                tensor = finite(tensor, path, theirs)
-                state[name] = tensor[rows].clone() if rows is not None and name == WORD_EMBEDDINGS else tensor.clone()
-    missing = sorted(set(wanted) - set(state))
+        order = head_order(folder, tags) if files.keys() >= set(HEAD) else None
+        if order is None:
+            weight = torch.randn(shapes[HEAD[0]], generator=new_head) * config.initializer_range
+            state = dict(zip(HEAD, (weight, torch.zeros(shapes[HEAD[1]]))))
+        else:
+            logger.warning("%s: has a head for these tags, training goes on from it", folder)
+    missing = sorted(shapes.keys() - files.keys() - state.keys())
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(f"{folder}: the tensor {missing[0]}{more} is missing in its safetensors files")
+    for name in [name for name in shapes if name not in state]:
+        path, theirs = files[name]
+        tensor = checked(path, theirs)
+        if tensor.shape != shapes[name]:
+            raise UserError(f"{path}: the tensor {theirs} has shape {list(tensor.shape)}; config.json says {list(shapes[name])}")
+        chosen = rows if name == WORD_EMBEDDINGS else order if name in HEAD else None
+        state[name] = tensor.clone() if chosen is None else tensor[torch.as_tensor(chosen)]
     model.load_state_dict(state, assign=True, strict=True)
     return model
 
 
+def head_order(folder: Path, tags: tuple[str, ...]) -> list[int] | None:
+    """The rows of the folder's head in the order of `tags`; None where it is a head for other tags."""
+    try:
+        theirs = tags_of(load_config(folder)) or ()
+    except ValueError:
+        return None
+    return [theirs.index(tag) for tag in tags] if sorted(theirs) == sorted(tags) else None
+
+
 def save_model(folder: Path, state: dict[str, Tensor], config, tokenizer, tags: tuple[str, ...], card: str) -> None:
     """Write a Hugging Face folder that ``AutoModelForTokenClassification`` and ``pipeline`` load; it appears whole or not."""
+    config = copy.deepcopy(config)
     config.id2label = dict(enumerate(tags))
     config.label2id = {tag: i for i, tag in enumerate(tags)}
     config.architectures = [FAMILY[config.model_type]]
     config.dtype = "float32"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-        new = Path(temporary) / folder.name
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    new, old = temporary / "new", temporary / "old"
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
+    try:
+        new.mkdir(parents=True)
         config.save_pretrained(new)
-        tokenizer.save_pretrained(new)
+        save_tokenizer(new, tokenizer)
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, new / "model.safetensors", {"format": "pt"})
         (new / "README.md").write_text(card, encoding="utf-8")
-        old = Path(temporary) / "old"
         if folder.exists():
             os.replace(folder, old)
         os.replace(new, folder)
+    except Exception as error:  # a full disk is another kind of error to each of the writers
+        raise UserError(f"{folder}: the model could not be written ({first_line(error)})") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def save_tokenizer(folder: Path, tokenizer) -> None:
+    """As transformers does, but under a class name that its version 4 knows too, and without code."""
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    content = {key: value for key, value in read_json(path).items() if key not in CODE}
+    if content["tokenizer_class"] == "TokenizersBackend":
+        content["tokenizer_class"] = "PreTrainedTokenizerFast"
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def tags_of(config) -> tuple[str, ...] | None:
-    """The tag names of a token-classification checkpoint in the order of their ids; None for a bare encoder's defaults."""
-    names = tuple(config.id2label[i] for i in sorted(config.id2label)) if config.id2label else ()
-    return None if not names or all(name.startswith("LABEL_") for name in names) else names
+    """The tag names of a token-classification checkpoint in the order of their ids; None for a bare encoder's defaults.
+    ValueError where the ids are not 0 to K - 1."""
+    ids = sorted(config.id2label or {})
+    if ids != list(range(len(ids))):
+        raise ValueError(f"its ids are {shortened(ids)}; expected 0 to {len(ids) - 1}")
+    names = tuple(config.id2label[i] for i in ids)
+    return None if all(str(name).startswith("LABEL_") for name in names) else names
+
+
+def shortened(value) -> str:
+    return repr(value)[:80]
 
 
 def first_line(error: Exception) -> str:

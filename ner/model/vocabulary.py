@@ -23,8 +23,12 @@ def active_rows(texts: list[np.ndarray], special: list[int], pad_id: int) -> np.
 
 
 def compact_ids(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Ids of the full table -> row numbers of the compact one; every id must be among `rows`."""
-    return np.searchsorted(rows, ids).astype(ids.dtype)
+    """Ids of the full table -> row numbers of the compact one; ValueError for an id that is not among `rows`."""
+    found = np.searchsorted(rows, ids)
+    strangers = ids[rows.take(found, mode="clip") != ids]
+    if len(strangers):
+        raise ValueError(f"the compact table has no row for the ids {np.unique(strangers)}; expected all ids of the run in it")
+    return found.astype(ids.dtype)
 
 
 def decay_product(rates: np.ndarray, weight_decay: float) -> float:

@@ -7,21 +7,20 @@ Trade-off: reading everything once for the checksums costs about as long as writ
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import random
 import shutil
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from ner.files import checksum, sync
 from ner.options import UserError
 from ner.training.loop import Progress
 
@@ -30,8 +29,13 @@ MANIFEST = "manifest.json"
 ANYWHERE = ("output_dir", "resume", "log_every", "checkpoint_every", "push_to_hub", "public")  # options that may differ
 
 
-def random_state() -> dict[str, torch.Tensor | list]:
-    """The random states of this process: torch (and its GPU) as byte tensors, Python's and NumPy's as JSON."""
+def identity_options(recipe: dict) -> dict:
+    """The options of `recipe` that change the result."""
+    return {name: value for name, value in recipe.items() if name not in ANYWHERE}
+
+
+def random_state() -> dict[str, torch.Tensor]:
+    """The random states of this process as byte tensors: torch (and its GPU), and as JSON those of Python and NumPy."""
     state = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
@@ -58,31 +62,38 @@ def moments(model, optimizer) -> dict[str, torch.Tensor]:
 
 
 def restore_moments(model, optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    """Raises ``ValueError`` where `tensors` are not what AdamW keeps of these parameters (nothing before its first update)."""
     parameters = dict(model.named_parameters())
+    wanted = {f"{kind}/{name}": p.shape if kind != "step" else () for name, p in parameters.items()
+              for kind in ("exp_avg", "exp_avg_sq", "step")}
+    odd = {key for key in wanted | tensors if key not in wanted or key not in tensors or tensors[key].shape != wanted[key]}
+    if tensors and odd:
+        raise ValueError(f"AdamW's state does not fit the model: {', '.join(sorted(odd)[:3])}")
     for key, value in tensors.items():
         kind, name = key.split("/", 1)
-        place = parameters[name].device if kind != "step" or optimizer.param_groups[0].get("fused") else "cpu"
-        optimizer.state[parameters[name]][kind] = value.to(place)
+        optimizer.state[parameters[name]][kind] = value.to(parameters[name].device)  # steps too: the optimizer is fused
 
 
 def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Progress, identity: dict,
           best: dict[str, torch.Tensor]) -> None:
-    """Write ``folder/step-N`` and remove all but the newest `KEPT`. Every process must call it; the main one writes.
+    """Write ``folder/step-N``; it and the newest before it are kept. Every process must call it; the main one writes.
 
-    identity: what must be the same when the run is continued (options, tags, versions). best: weights of the best epoch
-    so far, where one is selected.
+    identity: what must be the same when the run is continued. best: weights of the best epoch so far, where one is selected.
     """
     states = gather_object([random_state()]) if accelerator.num_processes > 1 else [random_state()]
     if accelerator.is_main_process:
-        write_folder(folder / f"step-{progress.step}", {
+        new = folder / f"step-{progress.step}"
+        write_folder(new, {
             "weights.safetensors": {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()},
             "moments.safetensors": {name: t.detach().cpu().contiguous() for name, t in moments(model, optimizer).items()},
             "random.safetensors": {f"{rank}/{name}": t for rank, state in enumerate(states) for name, t in state.items()},
             **({"best.safetensors": best} if best else {}),
         }, {"progress": dataclasses.asdict(progress), "identity": identity, "processes": len(states),
             "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None})
-        for old in sorted(found(folder), key=step_of)[:-KEPT]:
-            shutil.rmtree(old)
+        # Later ones than this can only be damaged: the run was continued before them.
+        before = sorted((path for path in found(folder) if step_of(path) < progress.step), key=step_of)
+        for path in set(folder.iterdir()) - {new, *before[1 - KEPT :]}:
+            shutil.rmtree(path)
     accelerator.wait_for_everyone()
 
 
@@ -99,26 +110,13 @@ def write_folder(folder: Path, tensors: dict[str, dict[str, torch.Tensor]], stat
         (temporary / MANIFEST).write_text(json.dumps(sums), encoding="utf-8")
         for path in [*temporary.iterdir(), temporary]:
             sync(path)
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged one of the same step
         os.replace(temporary, folder)
         sync(folder.parent)
     except Exception as error:  # safetensors has its own kind for a full disk
         shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(f"{folder}: the checkpoint could not be written ({error}); older ones are untouched, free the disk "
                         f"and continue with --resume") from None
-
-
-def sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def checksum(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def found(folder: Path) -> list[Path]:
@@ -152,28 +150,30 @@ def newest(folder: Path) -> tuple[Path | None, list[Path]]:
 def read(path: Path, accelerator: Accelerator, model, optimizer, identity: dict) -> tuple[Progress, dict[str, torch.Tensor]]:
     """Restore a checkpoint that `newest` found into `model`, `optimizer` and the random states; the progress and best weights.
 
-    Raises ``UserError`` that lists what differs, where the run that wrote it had other options that change the result.
+    Raises ``UserError`` that lists what differs, where the run that wrote it had other options that change the result, and
+    where a part does not fit.
     """
     state = json.loads((path / "state.json").read_text(encoding="utf-8"))
     compare(path, state["identity"], identity)
-    model.load_state_dict(load_file(path / "weights.safetensors"), strict=True)
-    restore_moments(model, optimizer, load_file(path / "moments.safetensors"))
-    if accelerator.scaler is not None and state["scaler"] is not None:
-        accelerator.scaler.load_state_dict(state["scaler"])
-    randoms = load_file(path / "random.safetensors")
-    prefix = f"{accelerator.process_index}/"
-    mine = {name.removeprefix(prefix): t for name, t in randoms.items() if name.startswith(prefix)}
-    if mine:  # a run continued on more processes than it was begun with has none for the new ones
-        restore_random_state(mine)
-    best = path / "best.safetensors"
-    return Progress(**state["progress"]), load_file(best) if best.exists() else {}
+    try:
+        model.load_state_dict(load_file(path / "weights.safetensors"), strict=True)
+        restore_moments(model, optimizer, load_file(path / "moments.safetensors"))
+        if accelerator.scaler is not None:
+            accelerator.scaler.load_state_dict(state["scaler"])
+        rank = accelerator.process_index
+        if rank < state["processes"]:  # a run that goes on with more processes than it began with has no state for the new ones
+            randoms, prefix = load_file(path / "random.safetensors"), f"{rank}/"
+            restore_random_state({name.removeprefix(prefix): t for name, t in randoms.items() if name.startswith(prefix)})
+        best = path / "best.safetensors"
+        return Progress(**state["progress"]), load_file(best) if best.exists() else {}
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"{path}: cannot be continued, a part does not load ({type(error).__name__}: {error})") from None
 
 
 def compare(path: Path, theirs: dict, ours: dict) -> None:
     ours = json.loads(json.dumps(ours))  # tuples are lists in a file
-    different = [f"{group}.{key}: {theirs.get(group, {}).get(key)!r} in the checkpoint, {value!r} now"
-                 for group, values in ours.items() for key, value in values.items()
-                 if theirs.get(group, {}).get(key) != value]
+    different = [f"{key}: {theirs.get(key)!r} before, {value!r} now"
+                 for key, value in ours.items() if theirs.get(key) != value]
     if different:
         raise UserError(f"{path}: cannot be continued, these differ: " + "; ".join(different))
 
@@ -181,27 +181,3 @@ def compare(path: Path, theirs: dict, ours: dict) -> None:
 def remove(folder: Path) -> None:
     """The checkpoints of a run that has finished."""
     shutil.rmtree(folder, ignore_errors=True)
-
-
-class StopSignals:
-    """SIGTERM and SIGINT as a question to ask between steps; a SIGINT over two seconds after the first stops at once."""
-
-    def __init__(self):
-        self.received: int | None = None
-        self.at = 0.0
-        self.old = {number: signal.signal(number, self.handle) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def handle(self, number, frame):
-
-
-        if self.received == signal.SIGINT == number and time.monotonic() - self.at > 2:
-            raise KeyboardInterrupt
-        if self.received is None:
-            self.received, self.at = number, time.monotonic()
-
-    def __call__(self) -> bool:
-        return self.received is not None
-
-    def restore(self) -> None:
-        for number, handler in self.old.items():
-            signal.signal(number, handler)

@@ -1,10 +1,11 @@
 """The built-in corpus in de, fr, it and en, so that the project works on a machine without the Hub.
 
 Trade-off. Training sentences are generated from hand-written patterns, filled with Faker's names, CLDR's places and
-hand-written lists: unlimited and free of licence questions, but narrower than real text. So validation and test sentences
-are not generated: they are natural sentences, written and tagged by hand, that share no pattern with the training side.
+hand-written lists: unlimited and free of licence questions, but narrower than real text. So validation and test
+sentences are not generated: they are natural sentences, written and tagged by hand, that share no pattern with the
+training side.
 
-Files hold one sentence a line, words separated by one space; ``[PER Ada Lovelace ]`` marks an entity, ``{town}`` a slot.
+Files hold a sentence a line, words separated by one space; ``[PER Ada Lovelace ]`` marks an entity, ``{town}`` a slot.
 """
 
 import functools
@@ -26,7 +27,7 @@ Tagged = tuple[list[str], list[str]]
 
 
 def parse(line: str) -> Tagged:
-    """Words and tags of a marked line: ``Ada [LOC St. Gallen ] .`` -> ``[Ada, St., Gallen, .], [O, B-LOC, I-LOC, O]``."""
+    """Words and tags of a marked line: ``Ada [LOC St. Gallen ]`` -> ``[Ada, St., Gallen], [O, B-LOC, I-LOC]``."""
     words, tags, kind, begun = [], [], None, False
     for word in line.split(" "):
         if word in ("[PER", "[ORG", "[LOC"):
@@ -49,7 +50,8 @@ def lines(lang: str, name: str) -> list[str]:
 def places(lang: str) -> list[str]:
     """Countries and cities in the language, from CLDR, those that are plain names."""
     locale = Locale(lang)
-    countries = [name for code, name in sorted(locale.territories.items()) if code.isalpha() and code not in ("ZZ", "XA", "XB")]
+    countries = [name for code, name in sorted(locale.territories.items())
+                 if code.isalpha() and code not in ("ZZ", "XA", "XB")]
     cities = [zone["city"] for _, zone in sorted(locale.time_zones.items()) if "city" in zone]
     return [name for name in countries + cities if PLAIN_NAME.fullmatch(name)]
 

@@ -1,0 +1,211 @@
+"""Where a model is wrong: loss by subword and by tag, confusions, kinds of error, the sentences with the highest loss.
+
+The subword of a word is its first one, the only one that carries a label and so a loss (of XLM-R's family: the one with
+`▁`); so the counts of German PAN-X are the published ones (Tunstall, von Werra and Wolf 2022, Natural Language Processing
+with Transformers, chapter 4). Losses are cross-entropies in nats. Trade-off: all of it is computed in Python from the
+predictions, a few seconds for 10,000 sentences, because entities of different limits have to be matched one to one.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.image import imsave
+
+from ner.data.alignment import IGNORED
+from ner.evaluation import board, page, scoring
+from ner.evaluation.evaluate import Encoded
+from ner.evaluation.predict import Predictions
+from ner.tags import TagSet
+
+KINDS = ("correct", "type", "boundary", "both", "missed", "spurious")
+KINDS_HEADER = ("entity", "gold", "predicted", *KINDS)
+SUBWORDS_SHOWN = 12  # on the page and in TensorBoard; the TSV file has all
+Span = tuple[int, int, str]  # first word, end word, type
+
+
+class Sentence(NamedTuple):
+    """One sentence with a tag and a loss a word."""
+
+    lang: str
+    row: int  # in the source
+    words: list[str]
+    gold: list[str]
+    predicted: list[str]
+    loss: list[float]
+
+
+class Analysis(NamedTuple):
+    """One language of a split."""
+
+    subwords: list[tuple[str, int, float, float]]  # subword, count, mean, sum
+    tags: list[tuple[str, int, float, float]]
+    confusion: np.ndarray  # (K, K) words: rows gold, columns predicted
+    kinds: list[tuple]  # type, entities in gold, predicted, then one number for each of KINDS; the last row is their sum
+    sentences: list[Sentence]  # highest summed loss first
+
+
+def analyse(encoded: Encoded, predictions: Predictions, tags: TagSet, tokenizer) -> Analysis:
+    found = sentences(encoded, predictions, tags)
+    return Analysis(
+        loss_table(first_subwords(encoded, tokenizer), predictions.loss),
+        loss_table([tags.names[label] for label in encoded.gold], predictions.loss),
+        scoring.confusion(encoded.gold, predictions.labels, len(tags.names)),
+        kind_table(((one.gold, one.predicted) for one in found), tags.types),
+        sorted(found, key=lambda one: -sum(one.loss)),
+    )
+
+
+def first_subwords(encoded: Encoded, tokenizer) -> list[str]:
+    """(N,) the subword that carries the label of each word."""
+    starts = np.concatenate([[0], np.cumsum(encoded.lengths)])
+    ids = np.full(starts[-1], tokenizer.unk_token_id)
+    for window in encoded.windows:
+        own = window.input_ids[window.labels != IGNORED]
+        start = starts[window.sentence] + window.first_word
+        ids[start : start + len(own)] = own
+    return tokenizer.convert_ids_to_tokens(ids.tolist())
+
+
+def loss_table(keys: Sequence[str], loss: Sequence[float]) -> list[tuple[str, int, float, float]]:
+    """Count, mean and sum of the loss by key, highest sum first: ``"aba", [1, 5, 2] -> [(b, 1, 5, 5), (a, 2, 1.5, 3)]``."""
+    names, place = np.unique(np.asarray(keys, object), return_inverse=True)
+    count, total = np.bincount(place), np.bincount(place, np.asarray(loss, np.float64))
+    return [(names[i], int(count[i]), float(total[i] / count[i]), float(total[i])) for i in np.argsort(-total, kind="stable")]
+
+
+def spans(tags: Sequence[str]) -> list[Span]:
+    """Entities as seqeval's default mode finds them: an I-X that does not continue an X opens one."""
+    found, before = [], "O"
+    for place, tag in enumerate(tags):
+        if tag.startswith("I-") and before[2:] == tag[2:]:
+            found[-1] = (found[-1][0], place + 1, tag[2:])
+        elif tag != "O":
+            found.append((place, place + 1, tag[2:]))
+        before = tag
+    return found
+
+
+def pairs(gold: Sequence[Span], predicted: Sequence[Span]) -> list[tuple[str, Span | None, Span | None]]:
+    """Every entity of a sentence once, with its kind and its partner, if it has one.
+
+    Partners, one to one: first entities of the same words (`correct`, or `type` where only the type differs); then, among
+    the rest, entities that share a word (`boundary` where the type is right, else `both`), the same type before another,
+    then more words in common, then the earlier. Gold entities left over are `missed`, predicted ones `spurious`.
+    """
+    same = {one[:2]: one for one in predicted}
+    result = [("correct" if one == same[one[:2]] else "type", one, same[one[:2]]) for one in gold if one[:2] in same]
+    matched = {one[:2] for _, one, _ in result}
+    rest = [one for one in gold if one[:2] not in matched]
+    others = [one for one in predicted if one[:2] not in matched]
+    shared = [(a[2] != b[2], -common, a, b) for a in rest for b in others if (common := min(a[1], b[1]) - max(a[0], b[0])) > 0]
+    for differs, _, a, b in sorted(shared):
+        if a in rest and b in others:
+            rest.remove(a)
+            others.remove(b)
+            result.append(("both" if differs else "boundary", a, b))
+    return result + [("missed", one, None) for one in rest] + [("spurious", None, one) for one in others]
+
+
+def kind_table(tagged: Iterable[tuple[Sequence[str], Sequence[str]]], types: Sequence[str]) -> list[tuple]:
+    """By type and over all: entities in gold, predicted, and of each of `KINDS`, from gold and predicted tags a sentence.
+
+    An entity counts for its gold type, a spurious one and the column `predicted` for the predicted type.
+    """
+    count = {name: dict.fromkeys(("gold", "predicted", *KINDS), 0) for name in types}
+    for gold, predicted in tagged:
+        for kind, a, b in pairs(spans(gold), spans(predicted)):
+            count[(a or b)[2]][kind] += 1
+            if a:
+                count[a[2]]["gold"] += 1
+            if b:
+                count[b[2]]["predicted"] += 1
+    rows = [(name, *row.values()) for name, row in count.items()]
+    return [*rows, ("all", *(sum(column) for column in zip(*(row[1:] for row in rows))))]
+
+
+def sentences(encoded: Encoded, predictions: Predictions, tags: TagSet) -> list[Sentence]:
+    """In the order of the corpus."""
+    ends = np.cumsum(encoded.lengths)
+    result = []
+    for (lang, row), words, end in zip(encoded.source, encoded.tokens, ends):
+        place = slice(end - len(words), end)
+        gold, predicted = ([tags.names[label] for label in labels[place]] for labels in (encoded.gold, predictions.labels))
+        result.append(Sentence(lang, row, words, gold, predicted, predictions.loss[place].tolist()))
+    return result
+
+
+def containing(found: list[Sentence], text: str | None) -> list[Sentence]:
+    """Those whose words, joined by spaces, contain `text`; all of them for None."""
+    return [one for one in found if text is None or text in " ".join(one.words)]
+
+
+def cell(value) -> str:
+    """A table cell on one line: backslash, tab and line ends are written as in C."""
+    text = f"{value:.4f}" if isinstance(value, float) else str(value)
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Tab-separated, UTF-8, no quotation marks (pandas: ``read_csv(path, sep="\\t", quoting=3)``)."""
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        for row in (header, *rows):
+            file.write("\t".join(map(cell, row)) + "\n")
+
+
+def write(folder: Path, title: str, split: str, analyses: dict[str, Analysis], tags: TagSet, contains: str | None = None,
+          shown: int = 100) -> None:
+    """TSV files, confusion matrices as PNG, TensorBoard events and ``errors.html`` with the `shown` worst sentences a language.
+
+    `contains` chooses sentences; the tables stay those of the whole split.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    loss = ("count", "mean_loss", "sum_loss")
+    write_table(folder / "loss_by_subword.tsv", ("language", "subword", *loss), with_lang(analyses, "subwords"))
+    write_table(folder / "loss_by_tag.tsv", ("language", "tag", *loss), with_lang(analyses, "tags"))
+    write_table(folder / "error_kinds.tsv", ("language", *KINDS_HEADER), with_lang(analyses, "kinds"))
+    write_table(folder / "confusion.tsv", ("language", "gold", *tags.names), (
+        (lang, name, *row) for lang, one in analyses.items() for name, row in zip(tags.names, one.confusion.tolist())))
+    chosen = {lang: containing(one.sentences, contains) for lang, one in analyses.items()}
+    write_table(folder / "sentences.tsv", ("language", "split", "row", "sum_loss", "mean_loss", "words", "gold", "predicted",
+                                           "loss"), (sentence_cells(one, split) for found in chosen.values() for one in found))
+    writer = board.open_board(folder)
+    for lang, one in analyses.items():
+        picture = board.confusion_image(one.confusion, tags.names, f"{lang}, {split}: {one.confusion.sum():,} words")
+        imsave(folder / f"confusion.{board.tag_part(lang)}.png", picture)
+        board.log_confusion(writer, 0, lang, split, one.confusion, tags.names)
+        for name, header, rows in (("loss_by_subword", ("subword", *loss), one.subwords[:SUBWORDS_SHOWN]),
+                                   ("loss_by_tag", ("tag", *loss), one.tags),
+                                   ("error_kinds", KINDS_HEADER, one.kinds)):
+            board.log_report(writer, 0, f"errors_{split}/{name}/{board.tag_part(lang)}", columns(header, rows))
+    writer.close()
+    parts = [page.Part(lang, [transposed(KINDS_HEADER, one.kinds), (("tag", *loss), one.tags),
+                              (("subword", *loss), one.subwords[:SUBWORDS_SHOWN])],
+                       one.confusion, chosen[lang][:shown], len(chosen[lang])) for lang, one in analyses.items()]
+    text = page.render(title, parts, tags, contains)
+    (folder / "errors.html").write_text(text, encoding="utf-8", errors="xmlcharrefreplace", newline="\n")
+
+
+def transposed(header: Sequence[str], rows: Sequence[tuple]) -> tuple[tuple, list[tuple]]:
+    """Header and rows with kinds below each other: narrow enough for a phone."""
+    first, *others = zip(header, *rows)
+    return first, others
+
+
+def with_lang(analyses: dict[str, Analysis], field: str) -> list[tuple]:
+    return [(lang, *row) for lang, one in analyses.items() for row in getattr(one, field)]
+
+
+def sentence_cells(one: Sentence, split: str) -> tuple:
+    total = sum(one.loss)
+    return (one.lang, split, one.row, total, total / len(one.words), " ".join(one.words), " ".join(one.gold),
+            " ".join(one.predicted), " ".join(f"{loss:.3f}" for loss in one.loss))
+
+
+def columns(header: Sequence[str], rows: Iterable[Sequence]) -> str:
+    """A table in plain text."""
+    table = [[cell(value) for value in row] for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    return "\n".join(" ".join([f"{row[0]:<{widths[0]}}", *(f"{text:>{width + 2}}" for text, width in zip(row[1:], widths[1:]))])
+                     for row in table)

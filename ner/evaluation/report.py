@@ -1,0 +1,295 @@
+"""Tables and figures over many runs: REPORT.md, figures/*.png, and the same for TensorBoard in report/.
+
+Everything comes from the runs' results.json and predictions, so that a report costs seconds and needs no model; the data are
+read again for the data table alone, which is left out where they are not at hand. A study that is not finished has dashes.
+The published figures stand beside ours only for a test set of the published size: on other sentences they say nothing.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ner.data import survey
+from ner.evaluation import board, compare, figures, notes
+from ner.evaluation.figures import Estimate
+from ner.files import read_results, write_whole
+from ner.options import Options, UserError, as_recipe, resolve
+
+DASH = "–"
+DEPTH = 3  # folders below the one that is reported on
+
+
+class Run(NamedTuple):
+    """`results` is None for a run that is planned, but not finished."""
+
+    name: str
+    folder: Path
+    options: dict
+    results: dict | None
+
+    def test(self, lang: str) -> dict | None:
+        return ((self.results or {}).get("eval", {}).get("test") or {}).get(lang)
+
+    def estimate(self, lang: str) -> Estimate | None:
+        found = self.test(lang)
+        return (found["f1"], *found["f1_ci95"]) if found else None
+
+    @property
+    def train(self) -> dict:
+        """The `train` part of results.json; empty without one (unfinished, or made by evaluate.py score)."""
+        return (self.results or {}).get("train") or {}
+
+
+Matrix = dict[str, dict[str, Run | None]]  # what was trained on -> language -> run
+
+
+def collect(folder: Path, planned: Mapping[str, Options]) -> list[Run]:
+    """Planned runs in their order, then whatever else has results in `folder`, by name."""
+    found = {}
+    for path in finished_below(folder, DEPTH):
+        results = read_results(path / "results.json")
+        name = path.relative_to(folder).as_posix() if path != folder else folder.resolve().name
+        found[name] = Run(name, path, results["options"], results)
+    order = {name: Run(name, folder / name, as_recipe(options), None) for name, options in planned.items()
+             if not (folder / name).parent.joinpath("results.json").is_file()}  # there, seeds are summed up
+    runs = list((order | found).values())
+    if not runs:
+        raise UserError(f"{folder}: holds no run; expected a folder of runs, each with results.json")
+    return runs
+
+
+def finished_below(folder: Path, depth: int) -> list[Path]:
+    """Folders with a results.json; what lies below one (single seeds) is part of it."""
+    if (folder / "results.json").is_file():
+        return [folder]
+    below = sorted(path for path in folder.iterdir() if path.is_dir()) if depth and folder.is_dir() else []
+    return [path for part in below for path in finished_below(part, depth - 1)]
+
+
+def matrix(runs: Sequence[Run], langs: Sequence[str]) -> Matrix:
+    """The chapter's rows: the first language trained on alone (zero-shot on the others), sets of languages, each language on
+    its own, all. Of several runs on the same languages the one with the most sentences counts, of equal ones the first."""
+    best: dict[tuple[str, ...], Run] = {}
+    for run in runs:
+        key = tuple(run.options["train_langs"])
+        if key not in best or size(run) > size(best[key]):
+            best[key] = run
+    alone = {key[0]: run for key, run in best.items() if len(key) == 1}
+    several = {key: run for key, run in best.items() if len(key) > 1}
+    everything = next((key for key in several if set(key) == set(langs)), None)
+    rows: Matrix = {lang: dict.fromkeys(langs, run) for lang, run in list(alone.items())[:1]}
+    rows |= {"-".join(key): dict.fromkeys(langs, run) for key, run in several.items() if key != everything}
+    if len(alone) > 1:
+        rows["each"] = {lang: alone.get(lang) for lang in langs}
+    if everything:
+        rows["all"] = dict.fromkeys(langs, several[everything])
+    return rows
+
+
+def size(run: Run) -> float:
+    """Sentences a language; whole data sets come first."""
+    return run.options["num_train_sentences"] or math.inf
+
+
+def curve(runs: Sequence[Run], lang: str) -> list[tuple[int, Estimate]]:
+    """Number of training sentences and test F1 of the finished runs on `lang` alone, ascending."""
+    points = {run.train["sentences"]: run.estimate(lang) for run in reversed(runs)
+              if run.options["train_langs"] == [lang] and run.train and run.estimate(lang)}
+    return sorted(points.items())
+
+
+def crossing(points: Sequence[tuple[int, float]], level: float) -> float | None:
+    """Where a curve first reaches `level` from below, interpolated between two points on a logarithmic axis."""
+    for (n, f1), (next_n, next_f1) in zip(points, points[1:]):
+        if f1 < level <= next_f1:
+            return n * (next_n / n) ** ((level - f1) / (next_f1 - f1))
+    return None
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
+    """A Markdown table, all but the first column to the right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def points(estimate: Estimate | None, deviation: float | None = None) -> str:
+    """F1 in points with its interval: 85.9 (85.2–86.6)."""
+    if estimate is None:
+        return DASH
+    f1, low, high = (f"{100 * value:.1f}" for value in estimate)
+    return f"{f1}{f' ± {100 * deviation:.1f}' if deviation is not None else ''} ({low}–{high})"
+
+
+def differences(rows: Matrix, langs: Sequence[str]) -> list[tuple[str, str, dict]]:
+    """(what minus what, language, row of `compare`) for every row against the first, and all against each."""
+    first = next(iter(rows), None)
+    pairs = [(label, first) for label in list(rows)[1:]] + [("all", "each")] * ({"all", "each"} <= set(rows))
+    result = []
+    for label, base in pairs:
+        for lang in langs:
+            a, b = rows[label][lang], rows[base][lang]
+            files = [run.folder / "predictions" / f"test.{lang}.tsv" for run in (a, b) if run and run.results]
+            if a is not b and len(files) == 2 and all(path.is_file() for path in files):
+                result.append((f"{label} − {base}", lang, compare.compare_files(f"test.{lang}", *files)))
+    return result
+
+
+def write(folder: Path, planned: Mapping[str, Options]) -> list[Path]:
+    """Write the report on all runs in `folder` into it; returns what was written. Raises ``UserError`` where there is none."""
+    runs = collect(folder, planned)
+    langs = survey.union(run.options["eval_langs"] for run in runs)
+    drawn: dict[str, figures.Figure] = {}
+    rows = matrix(runs, langs)
+    parts = [f"# {folder.resolve().name}\n", notes.opening(runs), matrix_part(rows, langs, drawn), difference_part(rows, langs),
+             *(curve_part(runs, rows, lang, drawn) for lang in langs), training_part(runs, drawn), runs_part(runs, langs),
+             calibration_part(runs, rows, langs, drawn), speed_part(runs), data_part(runs)]
+    text = "\n".join(part for part in parts if part)
+    (folder / "figures").mkdir(exist_ok=True)
+    images = {name: figures.save(figure, folder / "figures" / f"{name}.png") for name, figure in drawn.items()}
+    write_whole(folder / "REPORT.md", text)
+    for old in (folder / "report").glob("events.out.tfevents.*"):
+        old.unlink()
+    writer = board.open_board(folder / "report")
+    board.log_summary(writer, text, images)
+    writer.close()
+    return [folder / "REPORT.md", *(folder / "figures" / f"{name}.png" for name in drawn), folder / "report"]
+
+
+def picture(drawn: dict, name: str, figure: figures.Figure, text: str) -> str:
+    drawn[name] = figure
+    return f"![{text}](figures/{name}.png)\n"
+
+
+def matrix_part(rows: Matrix, langs: Sequence[str], drawn: dict) -> str:
+    ours = {label: {lang: run.estimate(lang) if run else None for lang, run in row.items()} for label, row in rows.items()}
+    theirs = notes.published(rows, langs)
+    shown = {"test F1 with 95 % interval": ours} | ({notes.PUBLISHED_NAME: theirs} if theirs else {})
+    parts = ["## F1 by training and test language\n", "Micro F1 on the test sets in points, with 95 % bootstrap intervals over "
+             "sentences. `each`: the language evaluated on is the only one trained on.\n",
+             table(["fine-tuned on", *langs], [[label, *(points(row[lang]) for lang in langs)] for label, row in ours.items()])]
+    if ours:
+        parts.append(picture(drawn, "f1_matrix", figures.heat_map(shown, langs), "F1 by training and test language"))
+    if theirs:
+        parts.append(notes.against_published(ours, theirs, langs, table))
+        parts.append(notes.why(rows, ours, theirs, langs))
+    return "\n".join(parts)
+
+
+def difference_part(rows: Matrix, langs: Sequence[str]) -> str:
+    found = differences(rows, langs)
+    if not found:
+        return ""
+    cells = [[what, lang, f"{100 * row['difference']:+.1f} ({100 * row['interval'][0]:+.1f} to {100 * row['interval'][1]:+.1f})",
+              compare.p_value(row["p"]), compare.p_value(row["p_randomisation"])] for what, lang, row in found]
+    return "\n".join(["## Differences\n", "Both models on the same test sentences: difference of F1 in points with 95 % interval, "
+                      "and two-sided p of the paired bootstrap and of approximate randomisation.\n",
+                      table(["", "language", "difference", "p bootstrap", "p randomisation"], cells), notes.gains(found)])
+
+
+def curve_part(runs: Sequence[Run], rows: Matrix, lang: str, drawn: dict) -> str:
+    found = curve(runs, lang)
+    if len(found) < 2:
+        return ""
+    source = next(iter(rows))
+    level = rows[source][lang].estimate(lang) if rows[source][lang] and source != lang else None
+    theirs = notes.PUBLISHED_CURVE if lang == "fr" and notes.comparable([run.test(lang) for run in runs], lang) else {}
+    f1 = [(n, estimate[0]) for n, estimate in found]
+    where = crossing(f1, level[0]) if level else None
+    figure = figures.learning_curve(lang, found, (source, level) if level else None, theirs, where)
+    lines = [[f"{n:,}", points(dict(found).get(n)), f"{100 * theirs[n]:.1f}" if n in theirs else DASH]
+             for n in sorted({*dict(found), *theirs})]
+    header = ["labelled sentences", "test F1", "published (validation F1)"][: 3 if theirs else 2]
+    text = notes.crossing_text(lang, source, f1, level, crossing, theirs) if level else ""
+    return "\n".join([f"## How many labelled sentences is zero-shot worth: {lang}\n",
+                      picture(drawn, f"learning_curve_{lang}", figure, f"F1 by number of labelled sentences, {lang}"),
+                      table(header, [line[: len(header)] for line in lines]), text])
+
+
+def training_part(runs: Sequence[Run], drawn: dict) -> str:
+    f1, loss = {}, {}
+    for run in runs:
+        epochs = run.train.get("epochs")
+        if epochs:
+            xs = [epoch["epoch"] for epoch in epochs]
+            of_langs = {lang: [epoch["validation"][lang] for epoch in epochs] for lang in epochs[0]["validation"]}
+            f1[run.name] = {lang: (xs, [100 * one["f1"] for one in scores]) for lang, scores in of_langs.items()}
+            loss[run.name] = {"training": (xs, [epoch["train_loss"] for epoch in epochs])} | {
+                lang: (xs, [one["loss"] for one in scores]) for lang, scores in of_langs.items()}
+    if not f1:
+        return ""
+    return "\n".join([
+        "## Training curves\n",
+        picture(drawn, "validation_f1", figures.panels(f1, "epoch", "validation F1 (points)"), "validation F1 by epoch"),
+        picture(drawn, "loss", figures.panels(loss, "epoch", "loss (nats a word)", black="training"),
+                "loss by epoch, training (mean over the epoch, with dropout) and validation")])
+
+
+def runs_part(runs: Sequence[Run], langs: Sequence[str]) -> str:
+    def cells(run: Run) -> list[str]:
+        return [points(run.estimate(lang), (run.test(lang) or {}).get("f1_sd")) for lang in langs]
+
+    def unseen(figures: dict | None) -> str:
+        found = (figures or {}).get("f1_unseen")
+        return DASH if found is None else f"{100 * found:.1f} ({figures['unseen_sentences']:,.0f})"
+
+    head = [[run.name, "-".join(run.options["train_langs"]), f"{run.train['sentences']:,}" if run.train else DASH] for run in runs]
+    parts = ["## All runs\n", "Test F1 in points with 95 % interval; after ±, the standard deviation over seeds.\n",
+             table(["run", "languages", "sentences", *langs], [[*first, *cells(run)] for first, run in zip(head, runs)])]
+    if any(unseen(run.test(lang)) != DASH for run in runs for lang in langs):
+        parts += ["F1 on test sentences whose words are not among the run's training sentences, and their number:\n",
+                  table(["run", *langs], [[run.name, *(unseen(run.test(lang)) for lang in langs)] for run in runs])]
+    return "\n".join(parts)
+
+
+def calibration_part(runs: Sequence[Run], rows: Matrix, langs: Sequence[str], drawn: dict) -> str:
+    def ece(figures: dict | None) -> str:
+        return f"{100 * figures['ece']:.2f}" if figures and figures.get("ece") is not None else DASH
+
+    if all(ece(run.test(lang)) == DASH for run in runs for lang in langs):
+        return ""
+    diagrams = {}
+    for run in {id(run): run for row in rows.values() for run in row.values() if run}.values():
+        bins = {lang: (run.test(lang) or {}).get("calibration") for lang in langs}
+        lines = {lang: ([x for x, _, _ in found], [y for _, y, _ in found]) for lang, found in bins.items() if found}
+        if lines:
+            diagrams[run.name] = lines
+    parts = ["## Calibration\n", "Expected calibration error over words (15 bins) on the test sets, in points of probability. Most "
+             "words are no entity and easy, so a small figure is no praise.\n",
+             table(["run", *langs], [[run.name, *(ece(run.test(lang)) for lang in langs)] for run in runs])]
+    if diagrams:
+        figure = figures.panels(diagrams, "confidence (probability of the predicted tag)", "accuracy", diagonal=True)
+        parts.append(picture(drawn, "reliability", figure, "accuracy by confidence; below the diagonal: overconfident"))
+    return "\n".join(parts)
+
+
+def speed_part(runs: Sequence[Run]) -> str:
+    lines = [[run.name, f"{run.train['sentences']:,}", run.train.get("steps", DASH), f"{run.train['seconds'] / 60:.1f}",
+              f"{run.train['sentences_per_second']:.1f}", f"{run.train['tokens_per_second']:,.0f}",
+              f"{run.train['peak_memory_mib']:,.0f}", run.train.get("processes", DASH)] for run in runs if run.train]
+    if not lines:
+        return ""
+    header = ["run", "sentences", "steps", "training (min)", "sentences/s", "subwords/s", "peak memory (MiB)", "processes"]
+    return "\n".join(["## Speed and memory\n", "Training steps only, without evaluation; memory of the main process "
+                      "(resident, or allocated on the GPU).\n", table(header, lines), notes.versions(runs)])
+
+
+def data_part(runs: Sequence[Run]) -> str:
+    try:
+        groups = survey.load([resolve(run.options) for run in runs if run.options["num_train_sentences"] is None]
+                             or [resolve(runs[0].options)])
+    except UserError as error:
+        return f"## Data\n\nThe data are not at hand ({str(error).splitlines()[0]}).\n"
+    parts = ["## Data\n"]
+    for group in groups:
+        header = ["split", "language", "sentences", "words", *group.tags.types, "also in train", "also in validation"]
+        lines = [[row.split, row.lang, f"{row.sentences:,}", f"{row.words:,}", *(f"{n:,}" for n in row.entities.values()),
+                  *(share(row.repeated.get(earlier), row.sentences) for earlier in ("train", "validation"))]
+                 for row in survey.rows(group.corpus, group.tags)]
+        parts += [f"{notes.data_name(as_recipe(group.runs[0]))}; `also in`: sentences whose exact words are in that split, too.\n",
+                  table(header, lines)]
+    return "\n".join(parts)
+
+
+def share(count: int | None, total: int) -> str:
+    return DASH if count is None else f"{count:,} ({100 * count / total:.1f} %)"

@@ -1,0 +1,273 @@
+"""A recipe with several named runs (`runs:`) or several seeds (`seeds:`): one command for a whole study.
+
+Options and data of all runs are checked before the first one starts: a typo in the last run should not cost a night. The
+folder itself says what is done: a run with results.json is skipped, one with config.yaml alone is continued, so that the
+same command can be given again at any time. A finished run whose options are not those of the recipe stops the study,
+because skipping it would mix figures of two recipes.
+
+Trade-off. All runs share one process: Ctrl-C and exit status need no relay between processes. The price is that the peak of
+resident memory must be set back between runs, which Linux alone can do.
+"""
+
+import contextlib
+import gc
+import json
+import math
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from ner.files import RUNS, read_results, write_whole
+from ner.options import NOT_IN_CONFIG, Options, UserError, as_recipe, read_recipe, resolve
+from ner.training.signals import Stopped
+
+RUN_NAME = re.compile(r"\w[\w.+-]*")
+EVALUATION_COST = 1 / 3  # a forward pass against forward, backward and update
+
+
+class Planned(NamedTuple):
+    """One run of a study. `group` is the folder of its seeds, None for a run with one seed; '' is the study's own."""
+
+    name: str  # its folder inside the study's: fr-250, seed-1, fr-250/seed-1
+    options: Options
+    group: str | None = None
+
+
+def is_study(recipe: Mapping) -> bool:
+    return "runs" in recipe or recipe.get("seeds") is not None
+
+
+def plan(recipe: Mapping, source: str = "") -> list[Planned]:
+    """All runs of a recipe in its order; one ``UserError`` that lists every problem of every run, one a line."""
+    prefix = f"{source}: " if source else ""
+    named = recipe.get("runs", {"": None})
+    if not isinstance(named, dict) or not named:
+        raise UserError(f"{prefix}runs: expected names with options, as 'de: {{train_langs: [de]}}', found {named!r}")
+    shared = {name: value for name, value in recipe.items() if name != "runs"}
+    planned, problems = [], {}
+    for name, own in named.items():
+        found = own_problems(str(name), own) if "runs" in recipe else []
+        try:
+            options = resolve({**shared, **(own if isinstance(own, dict) else {})})
+            planned += seeds_of(str(name), replace(options, output_dir=None, resume=False))
+        except UserError as error:
+            found += str(error).split("\n")
+        for problem in found:
+            problems.setdefault(problem, []).append(str(name))
+    for problem in common_problems(planned):
+        problems[problem] = list(named)
+    if problems:
+        raise UserError("\n".join(prefix + ("" if len(names) == len(named) else f"run {', '.join(names)}: ") + problem
+                                  for problem, names in problems.items()))
+    return planned
+
+
+def planned_in(folder: Path) -> dict[str, Options]:
+    """The runs of the study that `folder` belongs to, by name; none where it is no study's folder."""
+    config = folder / "config.yaml"
+    recipe = read_recipe(config) if config.is_file() else {}
+    return {one.name: one.options for one in plan(recipe, str(config))} if is_study(recipe) else {}
+
+
+def own_problems(name: str, own) -> list[str]:
+    """What is wrong with a run's name and the options under it, but for what any run may get wrong."""
+    problems = []
+    if not RUN_NAME.fullmatch(name):
+        problems.append(f"'{name}' cannot name a run's folder; expected letters, digits and . + - _")
+    if own is not None and not isinstance(own, dict):
+        problems.append(f"expected options such as {{train_langs: [de]}}, found {own!r}")
+    if isinstance(own, dict):
+        problems += [f"{key}: belongs to the whole study, not to one run; write it above runs" for key in NOT_IN_CONFIG if key in own]
+    return problems
+
+
+def common_problems(planned: Sequence[Planned]) -> list[str]:
+    """What no run can know alone."""
+    problems = []
+    uploads = [run.options.push_to_hub for run in planned if run.options.push_to_hub]
+    if len(set(uploads)) < len(uploads):
+        problems.append("push_to_hub: several runs would write to one repository; name one a run, or none")
+    if len({run.options.mixed_precision for run in planned}) > 1:
+        problems.append("mixed_precision: differs between runs; expected one for the whole study, since one process trains it")
+    return problems
+
+
+def seeds_of(name: str, options: Options) -> list[Planned]:
+    if options.seeds is None:
+        return [Planned(name, options)]
+    return [Planned(f"{name}/seed-{seed}".lstrip("/"), replace(options, seeds=None, seed=seed), name) for seed in options.seeds]
+
+
+def run(recipe: Mapping, source: str = "") -> None:
+    """Train and test what is not finished yet, each run in its folder inside output_dir (default: runs/RECIPE, at every call
+    the same), then sum up runs over several seeds.
+
+    Raises ``UserError``, and `Stopped` where a run was told to stop.
+    """
+    planned = plan(recipe, source)
+    folder = Path(str(recipe["output_dir"])) if recipe.get("output_dir") else RUNS / (Path(source).stem or "study")
+    check_folder(folder)
+    from accelerate import PartialState  # it, experiment, survey import torch, which a typo need not wait for
+
+    from ner import experiment
+
+    done = {one.name: finished(folder / one.name, one.options) for one in planned}
+    costs = work([one for one in planned if not done[one.name]])
+    leader = PartialState().is_main_process
+    if leader:
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = {name: value for name, value in recipe.items() if name not in NOT_IN_CONFIG}
+        write_whole(folder / "config.yaml", yaml.safe_dump(kept, sort_keys=False, allow_unicode=True))
+    for number, one in enumerate(planned, 1):
+        place = f"run {number} of {len(planned)}: {folder / one.name}"
+        if done[one.name]:
+            tell(leader, f"{place} is finished")
+            continue
+        tell(leader, f"\n{place}, {time_left(costs.values(), done.values())}")
+        forget_peak_memory()
+        options = replace(one.options, output_dir=str(folder / one.name), resume=(folder / one.name / "config.yaml").exists())
+        try:
+            done[one.name] = experiment.run(options, folder / one.name, (folder / one.name).name)
+        except UserError as error:
+            raise UserError(f"{place}: {error}") from None
+        except Stopped as stop:
+            raise Stopped(f"{place}: {stop}, or the whole study with the same command again", stop.status - 128) from None
+        del costs[one.name]
+    for group in dict.fromkeys(one.group for one in planned if one.group is not None):
+        runs = [one for one in planned if one.group == group]
+        if leader:
+            summary = over_seeds(folder / group, [one.options.seed for one in runs], [done[one.name] for one in runs])
+            write_whole(folder / group / "results.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+            print(f"\n{folder / group}: mean and standard deviation of F1 over {len(runs)} seeds\n{seed_table(summary)}")
+    tell(leader, f"\n{folder}: {len(planned)} runs finished; tables and figures: python evaluate.py report {folder}")
+
+
+def tell(leader: bool, line: str) -> None:
+    if leader:
+        print(line, flush=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse to write a study into a run or onto a file."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; name a folder for output_dir")
+    config = folder / "config.yaml"
+    if config.exists() and not is_study(read_recipe(config)):
+        raise UserError(f"{folder}: holds a single run, not this study; name another output_dir or remove it")
+
+
+def finished(folder: Path, options: Options) -> dict | None:
+    """The results of a finished run, None for one still to do; ``UserError`` where it was trained with other options."""
+    from ner.training import checkpoint
+
+    path = folder / "results.json"
+    if not path.exists():
+        return None
+    results = read_results(path)
+    wanted = checkpoint.identity_options(as_recipe(options))
+    other = [name for name, value in wanted.items() if not same(name, results["options"].get(name, value), value)]
+    if other:
+        told = ", ".join(f"{name} {results['options'][name]}, not {wanted[name]}" for name in other)
+        raise UserError(f"{folder}: is finished, but with {told}; remove it or name another output_dir")
+    return results
+
+
+def same(name: str, a, b) -> bool:
+    """Whether two values of an option mean the same; a folder may be named from elsewhere."""
+    return a == b or (name == "data_dir" and bool(a and b) and Path(a).resolve() == Path(b).resolve())
+
+
+def work(planned: Sequence[Planned]) -> dict[str, float]:
+    """What each run has to do, in trained sentences; ``UserError`` where data are missing for one of them."""
+    from ner.data import sampling, survey
+
+    costs = {}
+    for group in survey.load([one.options for one in planned]):
+        sizes = {split: {lang: len(rows) for lang, rows in langs.items()} for split, langs in group.corpus.items()}
+        for one in (one for one in planned if one.options in group.runs):
+            try:
+                training = sampling.training_set({lang: group.corpus["train"][lang] for lang in one.options.train_langs},
+                                                 one.options.num_train_sentences)
+            except UserError as error:
+                raise UserError(f"run {one.name}: {error}") from None
+            validation = sum(sizes["validation"][lang] for lang in one.options.validation_langs or one.options.eval_langs)
+            costs[one.name] = cost(one.options, len(training), validation, sum(sizes["test"][lang] for lang in one.options.eval_langs))
+    return costs
+
+
+def cost(options: Options, training: int, validation: int, test: int) -> float:
+    """Sentences to train on, over all epochs, plus those to evaluate at `EVALUATION_COST` each."""
+    trained = min(options.epochs * training, (options.max_steps or math.inf) * options.batch_size)
+    return trained + EVALUATION_COST * (math.ceil(trained / training) * validation + test)
+
+
+def time_left(costs: Sequence[float], done: Sequence[dict | None]) -> str:
+    """From the speed of the run that finished last; unknown before the first one has."""
+    speeds = [results["train"]["sentences_per_second"] for results in done if results]
+    if not speeds:
+        return "time left known after the first run"
+    minutes = math.ceil(sum(costs) / speeds[-1] / 60)
+    return f"about {minutes} min left" if minutes < 120 else f"about {minutes / 60:.1f} h left"
+
+
+def forget_peak_memory() -> None:
+    """So that the next run's peak is its own."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):  # elsewhere than on Linux, a peak is that of the runs so far
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def over_seeds(folder: Path, seeds: Sequence[int], results: Sequence[dict]) -> dict:
+    """What results.json says of several seeds: means, and for each language `f1_sd` (n - 1), `f1_by_seed` and the 95 %
+    interval of the mean F1 over test sentences; curves stay with the single runs."""
+    from ner.evaluation import compare, scoring
+
+    whole = average(results)
+    whole |= {"name": folder.name, "seeds": list(seeds), "options": {**results[0]["options"], "seed": None, "seeds": list(seeds)}}
+    for split, langs in whole["eval"].items():
+        means = [one["eval"][split]["mean_f1"] for one in results]
+        langs["mean_f1_sd"] = deviation(means)
+        for lang, figures in langs.items():
+            if isinstance(figures, dict):
+                values = [one["eval"][split][lang]["f1"] for one in results]
+                files = [folder / f"seed-{seed}" / "predictions" / f"{split}.{lang}.tsv" for seed in seeds]
+                figures |= {"f1_sd": deviation(values), "f1_by_seed": values,
+                            "f1_ci95": list(scoring.mean_f1_interval(compare.counts(files)[0]))}
+    return whole
+
+
+def average(values: Sequence):
+    """Numbers as their mean and mappings key by key; other values where all agree, else None."""
+    first = values[0]
+    if all(value == first for value in values):
+        return first
+    if all(isinstance(value, dict) for value in values):
+        return {key: average([value[key] for value in values]) for key in first if all(key in value for value in values)}
+    if all(isinstance(value, (int, float)) for value in values):
+        return statistics.fmean(values)
+    return None
+
+
+def deviation(values: Sequence[float]) -> float | None:
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def seed_table(summary: dict) -> str:
+    """A line a language: mean F1 in points, standard deviation over seeds, 95 % interval over sentences."""
+    lines = [f"{'lang':<6}{'mean F1':>9}{'sd':>7}{'95 %':>14}"]
+    for lang, figures in summary["eval"]["test"].items():
+        if isinstance(figures, dict):
+            sd = "-" if figures["f1_sd"] is None else f"{100 * figures['f1_sd']:.2f}"
+            low, high = figures["f1_ci95"]
+            lines.append(f"{lang:<6}{100 * figures['f1']:>9.2f}{sd:>7}{f'{100 * low:.1f}-{100 * high:.1f}':>14}")
+    return "\n".join(lines)

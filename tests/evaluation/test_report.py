@@ -1,0 +1,272 @@
+"""Reports over invented results: layout, unfinished studies, odd folders; two runs compared from their predictions."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import evaluate as script
+from ner.evaluation import compare, figures, notes, report
+from ner.evaluation.report import Run
+from ner.options import UserError, as_recipe, resolve
+
+LANGS = ["de", "fr", "it", "en"]
+SIZES = {"de": 6290, "fr": 2290, "it": 840, "en": 590}
+SHARED = {"data_dir": "nowhere/panx", "learning_rate": 2e-4, "fractions": {"de": 0.629, "fr": 0.229, "it": 0.084, "en": 0.059}}
+STUDY = {
+    "de": ({"train_langs": ["de"]}, 12580, [0.859, 0.70, 0.69, 0.60]),
+    "fr": ({"train_langs": ["fr"], "validation_langs": ["fr"]}, 4580, [0.70, 0.83, 0.71, 0.60]),
+    "it": ({"train_langs": ["it"], "validation_langs": ["it"]}, 1680, [0.6, 0.66, 0.80, 0.5]),
+    "en": ({"train_langs": ["en"], "validation_langs": ["en"]}, 1180, [0.5, 0.55, 0.5, 0.62]),
+    "de-fr": ({"train_langs": ["de", "fr"]}, 17160, [0.86, 0.85, 0.79, 0.69]),
+    "all": ({"train_langs": LANGS}, 20020, [0.859, 0.864, 0.868, 0.756]),
+    "fr-250": ({"train_langs": ["fr"], "num_train_sentences": 250}, 250, [0.05, 0.10, 0.05, 0.05]),
+    "fr-1000": ({"train_langs": ["fr"], "num_train_sentences": 1000}, 1000, [0.5, 0.60, 0.5, 0.4]),
+    "fr-2000": ({"train_langs": ["fr"], "num_train_sentences": 2000}, 2000, [0.6, 0.76, 0.6, 0.5]),
+}
+
+
+def scores(f1: float, sentences: int) -> dict:
+    half = 1 / np.sqrt(sentences)
+    return {"f1": f1, "precision": f1, "recall": f1, "f1_strict": f1, "loss": 1 - f1, "sentences": sentences, "words": 9 * sentences,
+            "entities": sentences, "f1_ci95": [f1 - half, f1 + half], "f1_unseen": f1 - 0.02, "unseen_sentences": sentences - 50,
+            "ece": 0.02, "calibration": [[0.4, 0.3, 50], [0.7, 0.6, 100], [0.99, 0.98, 9 * sentences - 150]],
+            "by_type": {"PER": {"f1": f1, "precision": f1, "recall": f1, "support": sentences}}}
+
+
+def fake_results(name: str) -> dict:
+    own, sentences, f1 = STUDY[name]
+    options = as_recipe(resolve({**SHARED, **own}))
+    langs = options["validation_langs"] or LANGS
+    epochs = [{"epoch": e, "train_loss": 0.6 / e, "validation": {lang: scores(f1[LANGS.index(lang)] - 0.1 / e, SIZES[lang])
+                                                                for lang in langs}, "mean_f1": 0.5} for e in (1, 2, 3)]
+    return {"name": name, "options": options, "versions": {"python": "3.11", "git": "abc"},
+            "train": {"langs": own["train_langs"], "sentences": sentences, "tokens_per_epoch": 20 * sentences, "steps": 99,
+                      "processes": 1, "seconds": 600.0, "sentences_per_second": 62.9, "tokens_per_second": 1258.0,
+                      "peak_memory_mib": 1800.0, "selected_epoch": 3, "epochs": epochs},
+            "eval": {"test": {**{lang: scores(value, SIZES[lang]) for lang, value in zip(LANGS, f1)}, "mean_f1": 0.5}}}
+
+
+def write_run(folder, results: dict, predictions: dict[str, str] | None = None):
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps(results))
+    for name, text in (predictions or {}).items():
+        (folder / "predictions").mkdir(exist_ok=True)
+        (folder / "predictions" / name).write_text(text, encoding="utf-8", newline="\n")
+    return folder
+
+
+def make_study(folder, names=tuple(STUDY)):
+    for name in names:
+        write_run(folder / name, fake_results(name))
+    return folder
+
+
+def planned() -> dict:
+    return {name: resolve({**SHARED, **own}) for name, (own, _, _) in STUDY.items()}
+
+
+def rows_under(text: str, heading: str) -> dict[str, list[str]]:
+    """The first table below a heading: first cell -> the other cells."""
+    lines = text.split(f"## {heading}")[1].split("\n## ")[0].split("\n")
+    start = next(i for i, line in enumerate(lines) if line.startswith("| ---"))
+    table = []
+    for line in lines[start + 1 :]:
+        if not line.startswith("|"):
+            break
+        table.append([cell.strip() for cell in line.strip("|").split("|")])
+    return {first: rest for first, *rest in table}
+
+
+def test_the_matrix_has_the_rows_of_the_chapter_and_each_is_monolingual(tmp_path):
+    report.write(make_study(tmp_path / "study"), planned())
+    text = (tmp_path / "study" / "REPORT.md").read_text()
+    rows = rows_under(text, "F1 by training and test language")
+    assert list(rows) == ["de", "de-fr", "each", "all"]
+    assert [cell.split()[0] for cell in rows["each"]] == ["85.9", "83.0", "80.0", "62.0"]
+    assert [cell.split()[0] for cell in rows["de"]] == ["85.9", "70.0", "69.0", "60.0"]
+    assert rows["de"][1] == "70.0 (67.9–72.1)"
+
+
+def test_an_unfinished_study_has_dashes_and_names_what_is_missing(tmp_path):
+    report.write(make_study(tmp_path / "study", ["de", "fr-250"]), planned())
+    text = (tmp_path / "study" / "REPORT.md").read_text()
+    rows = rows_under(text, "F1 by training and test language")
+    assert list(rows) == ["de", "de-fr", "each", "all"]
+    assert rows["all"] == ["–"] * 4
+    assert rows["each"][0].startswith("85.9") and rows["each"][1:] == ["–"] * 3
+    assert "2 of 9 runs are finished. Missing: fr, it, en, de-fr, all, fr-1000, fr-2000." in text
+    assert rows_under(text, "All runs")["fr"] == ["fr", "–", "–", "–", "–", "–"]
+    assert "learning_curve" not in text
+
+
+def test_a_study_without_any_finished_run_still_has_a_report(tmp_path):
+    report.write(tmp_path, planned())
+    assert "0 of 9 runs are finished" in (tmp_path / "REPORT.md").read_text()
+
+
+def test_published_figures_stand_beside_test_sets_of_their_size_only(tmp_path):
+    study = make_study(tmp_path / "study")
+    report.write(study, planned())
+    text = (study / "REPORT.md").read_text()
+    assert "| each | 85.9 (+0.0) | 83.2 (-0.2) | 77.0 (+3.0) | 59.6 (+2.4) |" in text
+    assert "validation F1" in text and "repeats the zero-shot figure" in text
+    for path in study.glob("*/results.json"):
+        results = json.loads(path.read_text())
+        for lang in LANGS:
+            results["eval"]["test"][lang]["sentences"] = 80
+        path.write_text(json.dumps(results))
+    report.write(study, planned())
+    text = (study / "REPORT.md").read_text()
+    assert "xlm-roberta-base" not in text.replace("XLM-R", "") and "repeats" not in text
+
+
+def test_published_table_is_that_of_the_notes(shared):
+    expected = json.loads((shared / "chapter4" / "expected.json").read_text())
+    matrix = {row: cells for row, cells in expected["f1_matrix_xlm_roberta_base"].items() if row != "remark"}
+    assert notes.PUBLISHED == matrix
+    assert notes.PUBLISHED_CURVE == {int(n): f1 for n, f1 in expected["fr_learning_curve_validation_f1"].items()}
+
+
+def test_crossing_is_interpolated_on_a_logarithmic_axis():
+    points = [(250, 0.1), (1000, 0.5), (4000, 0.9)]
+    assert report.crossing(points, 0.7) == pytest.approx(2000)
+    assert report.crossing(points, 0.5) == pytest.approx(1000)
+    assert report.crossing(points, 0.05) is None and report.crossing(points, 0.95) is None
+    assert report.crossing([(250, 0.5), (500, 0.4), (1000, 0.6)], 0.5) == pytest.approx(500 * 2**0.5)
+
+
+def test_crossing_text_says_when_the_curve_does_not_cross():
+    text = notes.crossing_text("fr", "de", [(250, 0.5), (1000, 0.6)], (0.4, 0.3, 0.55), report.crossing, {})
+    assert "**fewer than 250**" in text and "500" in text
+    assert "more than 1,000" in notes.crossing_text("fr", "de", [(250, 0.5), (1000, 0.6)], (0.7, 0.6, 0.8), report.crossing, {})
+
+
+def test_the_curve_takes_monolingual_runs_by_their_size(tmp_path):
+    runs = report.collect(make_study(tmp_path / "study"), {})
+    assert [n for n, _ in report.curve(runs, "fr")] == [250, 1000, 2000, 4580]
+    assert [n for n, _ in report.curve(runs, "it")] == [1680]
+
+
+def test_files_and_tensorboard_hold_the_same_and_a_second_report_replaces_the_first(tmp_path):
+    study = make_study(tmp_path / "study")
+    for _ in range(2):
+        written = report.write(study, planned())
+    names = {path.stem for path in written if path.suffix == ".png"}
+    assert names == {"f1_matrix", "learning_curve_fr", "validation_f1", "loss", "reliability"}
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in written if path.suffix == ".png")
+    events = EventAccumulator(str(study / "report"))
+    events.Reload()
+    assert set(events.Tags()["images"]) == {f"report/{name}" for name in names}
+    assert len(list((study / "report").iterdir())) == 1
+    assert set(re.findall(r"\(figures/(\w+)\.png\)", (study / "REPORT.md").read_text())) == names
+
+
+def test_results_of_several_seeds_show_their_deviation_and_hide_the_single_runs(tmp_path):
+    whole = fake_results("de")
+    whole["train"].pop("epochs")
+    for lang in LANGS:
+        whole["eval"]["test"][lang]["f1_sd"] = 0.004
+        whole["eval"]["test"][lang].pop("calibration")
+    write_run(tmp_path / "de", whole)
+    write_run(tmp_path / "de" / "seed-1", fake_results("de"))
+    assert [run.name for run in report.collect(tmp_path, {"de/seed-1": resolve({})})] == ["de"]
+    report.write(tmp_path, {})
+    assert rows_under((tmp_path / "REPORT.md").read_text(), "All runs")["de"][2] == "85.9 ± 0.4 (84.6–87.2)"
+
+
+def test_a_single_run_a_score_without_training_and_an_empty_folder(tmp_path):
+    write_run(tmp_path / "one", fake_results("de"))
+    report.write(tmp_path / "one", {})
+    assert "1 of 1 runs" in (tmp_path / "one" / "REPORT.md").read_text()
+    scored = fake_results("de")
+    del scored["train"]
+    report.write(write_run(tmp_path / "scored", scored), {})
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "missing"):
+        with pytest.raises(UserError, match="holds no run"):
+            report.write(folder, {})
+    (tmp_path / "empty" / "results.json").write_text("[1]")
+    with pytest.raises(UserError, match="results of a run"):
+        report.write(tmp_path / "empty", {})
+
+
+def test_data_table_counts_the_built_in_corpus(tmp_path):
+    results = fake_results("de")
+    results["options"] |= {"data_dir": None, "dataset": "swiss", "fractions": {}, "eval_langs": ["de"]}
+    report.write(write_run(tmp_path / "de", results), {})
+    row = next(line for line in (tmp_path / "de" / "REPORT.md").read_text().split("\n") if line.startswith("| test | de |"))
+    assert row.startswith("| test | de | 80 | 1,067 | 47 | 46 | 58 | 0 (0.0 %)")
+
+
+def test_every_language_keeps_its_colour():
+    assert figures.styles(["fr", "de"])["de"] == figures.styles(LANGS)["de"]
+    assert len({style["color"] for style in figures.styles([*LANGS, "rm", "es"]).values()}) == 6
+
+
+PREDICTED_A = "Anna\tB-PER\tB-PER\nin\tO\tO\nBern\tB-LOC\tB-LOC\n\nPost\tB-ORG\tB-ORG\n\n"
+PREDICTED_B = "Anna\tB-PER\tB-PER\nin\tO\tO\nBern\tB-LOC\tO\n\nPost\tB-ORG\tB-LOC\n\n"
+
+
+def test_predictions_are_read_back_as_they_were_written(tmp_path):
+    path = tmp_path / "test.de.tsv"
+    path.write_text("a\u2028b\tO\tO\nc\tB-X\tI-X\n\n\"\tO\tO\n\n", encoding="utf-8", newline="\n")
+    assert compare.read(path) == (["a\u2028b", "c", '"'], ["O", "B-X", "O"], ["O", "I-X", "O"], [2, 1])
+
+
+def test_comparing_two_runs(tmp_path, capsys):
+    a = write_run(tmp_path / "a", {}, {"test.de.tsv": PREDICTED_A * 30, "test.fr.tsv": PREDICTED_A})
+    b = write_run(tmp_path / "b", {}, {"test.de.tsv": PREDICTED_B * 30})
+    (row,) = compare.compare(a, b)
+    assert (row["split"], row["lang"], row["sentences"], row["f1_a"]) == ("test", "de", 60, 1.0)
+    assert row["f1_b"] == pytest.approx(0.4) and row["difference"] == pytest.approx(0.6)
+    assert row["interval"][0] > 0 and row["p"] < 0.001 and row["p_randomisation"] < 0.001
+    assert script.main(["compare", str(a), str(b)]) == 0
+    assert re.search(r"test +de +60 +100\.00 +40\.00 +\+60\.00 .*<0\.001 +<0\.001", capsys.readouterr().out)
+    (same,) = compare.compare(b, b)
+    assert same["difference"] == 0 and same["p"] == 1 and same["p_randomisation"] == 1
+
+
+@pytest.mark.parametrize("other, message", [
+    (PREDICTED_A.replace("Bern", "Biel"), "word 3 is 'Bern'"),
+    (PREDICTED_A.replace("B-ORG\tB-ORG", "O\tB-ORG"), "word 4 is 'Post' \\(B-ORG\\)"),
+    (PREDICTED_A.replace("\n\nPost", "\nPost"), "2 sentences of 4 words against 1 of 4"),
+    (PREDICTED_A + PREDICTED_A, "against 4 of 8"),
+    (PREDICTED_A.replace("in\tO\tO", "in\tO"), "b/predictions/test.de.tsv:2: expected word<TAB>gold<TAB>predicted, found 2"),
+    (PREDICTED_A.replace("O\tO", "O\tXYZ"), "'XYZ' is not a tag|outside the tag set"),
+    ("\n", "holds no sentence"),
+])
+def test_other_sentences_are_not_compared(tmp_path, capsys, other, message):
+    a = write_run(tmp_path / "a", {}, {"test.de.tsv": PREDICTED_A})
+    b = write_run(tmp_path / "b", {}, {"test.de.tsv": other})
+    assert script.main(["compare", str(a), str(b)]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error) and error.startswith("evaluate.py: ") and error.count("\n") == 1
+
+
+def test_runs_without_predictions_or_languages_in_common(tmp_path):
+    a = write_run(tmp_path / "a", {}, {"test.de.tsv": PREDICTED_A})
+    b = write_run(tmp_path / "b", {}, {"test.fr.tsv": PREDICTED_A})
+    with pytest.raises(UserError, match="no split and language in common"):
+        compare.compare(a, b)
+    with pytest.raises(UserError, match="holds no predictions"):
+        compare.compare(a, tmp_path / "nowhere")
+
+
+def test_report_tests_the_rows_against_the_first(tmp_path):
+    write_run(tmp_path / "de", fake_results("de"), {"test.fr.tsv": PREDICTED_B * 30})
+    write_run(tmp_path / "all", fake_results("all"), {"test.fr.tsv": PREDICTED_A * 30})
+    report.write(tmp_path, {})
+    text = (tmp_path / "REPORT.md").read_text()
+    assert rows_under(text, "Differences")["all − de"][:2] == ["fr", "+60.0 (+51.1 to +69.1)"] or "+60.0" in text
+    assert "- all − de: better on fr" in text
+
+
+def test_the_largest_run_on_a_language_counts():
+    def run(name, n):
+        return Run(name, None, as_recipe(resolve({"train_langs": ["fr"], "num_train_sentences": n})), None)
+
+    rows = report.matrix([run("small", 20), run("whole", None), run("again", None)], ["fr"])
+    assert rows["fr"]["fr"].name == "whole"
