@@ -7,8 +7,10 @@ grouped arm, whose first steps are its longest: so every step counts as real tok
 median over its steps but the first three, and sentences per second are that rate over the mean length of a sentence.
 Ratios hold within one run; times of two runs on a shared machine do not compare.
 
-FLOPs of a step count real tokens only: 3 * 2 * layers * sum over tokens of (4 H^2 + 2 H I + 2 n H), with I the intermediate
-size and n the length of the token's own window; a backward pass costs two forward ones, the embeddings and the head nothing.
+FLOPs of a step count what has to be computed: 3 * 2 * (layers * sum over real tokens of (4 H^2 + 2 H I + 2 n H) - sum over
+tokens without a label of (H^2 + 2 H I)), with I the intermediate size and n the length of the token's own window: padding
+is none of it, nor what lies behind the last attention of a token whose logits nobody wants. A backward pass costs two
+forward ones; embeddings and head count nothing.
 """
 
 import argparse
@@ -55,15 +57,13 @@ def ours(args) -> dict:
     accelerator = Accelerator()
     state, _, config = experiment.build(options_of(args), Path("unused"), accelerator)
     if args.subwords:
-        state.training.windows[:] = glued(state.training.windows, args.subwords)
-    sentences = loop.group_by_sentence(state.training.windows, len(state.training.lengths))
-    data = loop.TrainingData([s for s in sentences if s], state.tokenizer.pad_token_id, state.tokenizer.padding_side)
+        state.training = glued(state.training, args.subwords)
+    data = experiment.training_data(state)
     steps, started = [], time.perf_counter()
     for _ in loop.steps(state.model, state.optimizer, data, state.options, accelerator, state.progress, lambda: False):
         now = time.perf_counter()
-        batches, _ = loop.step_batches(data, state.progress.step - 1, state.options, 0, 1)
-        lengths = [length for batch in batches for length in batch["lengths"]]
-        steps.append([now - started, lengths, batches[0]["input_ids"].numel()])
+        batches, words = loop.step_batches(data, state.progress.step - 1, state.options, 0, 1)
+        steps.append([now - started, batches[0]["lengths"], batches[0]["input_ids"].numel(), words])
         if len(steps) == args.steps:
             break
         started = time.perf_counter()
@@ -78,17 +78,19 @@ def ours(args) -> dict:
             "shape": [config.num_hidden_layers, config.hidden_size, config.intermediate_size]}
 
 
-def glued(windows, subwords: int):
-    """Windows of exactly `subwords`, from neighbouring ones put together: same words, another length."""
+def glued(training, subwords: int):
+    """Sentences of exactly `subwords`, from neighbouring ones put together: same words, another length."""
     import numpy as np
 
+    windows = training.windows
     ids, labels = (np.concatenate([getattr(w, name)[1:-1] for w in windows]) for name in ("input_ids", "labels"))
     ends = [(getattr(windows[0], name)[:1], getattr(windows[0], name)[-1:]) for name in ("input_ids", "labels")]
     inner = subwords - 2
     parts = range(0, len(ids) - inner + 1, inner)
-    return [windows[0]._replace(input_ids=np.concatenate([ends[0][0], ids[i : i + inner], ends[0][1]]), sentence=n,
-                                labels=np.concatenate([ends[1][0], labels[i : i + inner], ends[1][1]]))
-            for n, i in enumerate(parts) if n < len(windows)]
+    windows = [windows[0]._replace(input_ids=np.concatenate([ends[0][0], ids[i : i + inner], ends[0][1]]), sentence=n,
+                                   labels=np.concatenate([ends[1][0], labels[i : i + inner], ends[1][1]]))
+               for n, i in enumerate(parts)]
+    return training._replace(windows=windows, lengths=[subwords] * len(windows))
 
 
 def trainer(args, grouped: bool) -> dict:
@@ -118,13 +120,14 @@ def trainer(args, grouped: bool) -> dict:
             last["start"] = time.perf_counter()
 
         def on_step_end(self, *_, **__):
-            steps.append([time.perf_counter() - last["start"], last["lengths"], last["slots"]])
+            steps.append([time.perf_counter() - last["start"], last["lengths"], last["slots"], last["words"]])
 
     pad = DataCollatorForTokenClassification(tokenizer)
 
     def collate(features):
         batch = pad(features)
-        last.update(lengths=batch["attention_mask"].sum(1).tolist(), slots=batch["input_ids"].numel())
+        last.update(lengths=batch["attention_mask"].sum(1).tolist(), slots=batch["input_ids"].numel(),
+                    words=int((batch["labels"] != -100).sum()))
         return batch
 
     model = AutoModelForTokenClassification.from_pretrained(source, num_labels=len(tags.names))
@@ -159,17 +162,19 @@ def gemm_rate() -> float:
     return statistics.median(rates[1:])
 
 
-def flops(lengths: list[int], layers: int, hidden: int, intermediate: int) -> int:
-    return sum(6 * layers * n * (4 * hidden**2 + 2 * hidden * intermediate + 2 * n * hidden) for n in lengths)
+def flops(lengths: list[int], words: int, layers: int, hidden: int, intermediate: int) -> int:
+    """Of one training step on windows of `lengths` tokens, `words` of them labelled."""
+    body = sum(layers * n * (4 * hidden**2 + 2 * hidden * intermediate + 2 * n * hidden) for n in lengths)
+    return 6 * (body - (sum(lengths) - words) * (hidden**2 + 2 * hidden * intermediate))
 
 
 def figures(result: dict) -> dict:
     """Medians over the steps of an arm but the first ones."""
     steps = result["steps"][DROPPED:]
-    tokens = statistics.median(sum(lengths) / seconds for seconds, lengths, _ in steps)
+    tokens = statistics.median(sum(lengths) / seconds for seconds, lengths, *_ in steps)
     return {"sentences/s": tokens / result["mean_tokens"], "tokens/s": tokens,
             "evaluation sentences/s": result["eval_sentences"] / result["eval_seconds"], "memory MiB": result["memory"],
-            "padding": 1 - sum(sum(lengths) for _, lengths, _ in steps) / sum(slots for _, _, slots in steps)}
+            "padding": 1 - sum(sum(lengths) for _, lengths, *_ in steps) / sum(slots for _, _, slots, _ in steps)}
 
 
 def in_fresh_process(args, arm: str, **changes) -> dict:
@@ -195,7 +200,8 @@ def compare(args) -> dict:
         print(f"{arm:<10}{row['sentences/s']:>13.1f}{row['tokens/s']:>10.0f}{row['evaluation sentences/s']:>24.1f}"
               f"{row['memory MiB']:>12.0f}{row['padding']:>9.0%}")
     mine, shape = table["ours"], results["ours"]["shape"]
-    per_second = statistics.median(flops(lengths, *shape) / seconds for seconds, lengths, _ in results["ours"]["steps"][DROPPED:])
+    per_second = statistics.median(flops(lengths, words, *shape) / seconds
+                                   for seconds, lengths, _, words in results["ours"]["steps"][DROPPED:])
     rate = statistics.median(rates)
     print(f"this machine multiplies fp32 matrices at {rate / 1e9:.0f} GFLOP/s ({min(rates) / 1e9:.0f} to {max(rates) / 1e9:.0f} "
           f"between the arms); the step reaches {per_second / 1e9:.0f}; table of {results['ours']['rows']} rows; "

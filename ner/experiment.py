@@ -152,11 +152,15 @@ def begin(state: Run) -> None:
             board.log_options(state.writer, options, list(state.validation))
 
 
+def training_data(state: Run) -> TrainingData:
+    sentences = loop.group_by_sentence(state.training.windows, len(state.training.lengths))
+    return TrainingData(sentences, state.training.source, state.tokenizer.pad_token_id, state.tokenizer.padding_side)
+
+
 def train(state: Run, identity: dict) -> None:
     """All remaining steps: curves, an evaluation an epoch, checkpoints; raises `Stopped` where the run is told to stop."""
     options, progress, accelerator = state.options, state.progress, state.accelerator
-    sentences = loop.group_by_sentence(state.training.windows, len(state.training.lengths))
-    data = TrainingData(sentences, state.training.source, state.tokenizer.pad_token_id, state.tokenizer.padding_side)
+    data = training_data(state)
     every = options.checkpoint_every or "none"
     signals = StopSignals()
     bar = tqdm(total=state.total, initial=progress.step, unit="step", disable=None if accelerator.is_main_process else True)

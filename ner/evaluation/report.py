@@ -17,6 +17,7 @@ from ner.files import read_results, write_whole
 from ner.options import Options, UserError, as_recipe, resolve
 
 DASH = "–"
+FEWEST_WORDS = 20  # of a bin in a reliability diagram
 DEPTH = 3  # folders below the one that is reported on
 
 
@@ -201,7 +202,7 @@ def curve_part(runs: Sequence[Run], rows: Matrix, lang: str, drawn: dict) -> str
              for n in sorted({*dict(found), *theirs})]
     header = ["labelled sentences", "test F1", "published (validation F1)"][: 3 if theirs else 2]
     text = notes.crossing_text(lang, source, f1, level, crossing, theirs) if level else ""
-    return "\n".join([f"## How many labelled sentences is zero-shot worth: {lang}\n",
+    return "\n".join([f"## Learning curve: {lang}\n",
                       picture(drawn, f"learning_curve_{lang}", figure, f"F1 by number of labelled sentences, {lang}"),
                       table(header, [line[: len(header)] for line in lines]), text])
 
@@ -251,7 +252,8 @@ def calibration_part(runs: Sequence[Run], rows: Matrix, langs: Sequence[str], dr
     diagrams = {}
     for run in {id(run): run for row in rows.values() for run in row.values() if run}.values():
         bins = {lang: (run.test(lang) or {}).get("calibration") for lang in langs}
-        lines = {lang: ([x for x, _, _ in found], [y for _, y, _ in found]) for lang, found in bins.items() if found}
+        lines = {lang: tuple(zip(*((x, y) for x, y, words in found if words >= FEWEST_WORDS))) for lang, found in bins.items()
+                 if found and max(words for _, _, words in found) >= FEWEST_WORDS}
         if lines:
             diagrams[run.name] = lines
     parts = ["## Calibration\n", "Expected calibration error over words (15 bins) on the test sets, in points of probability. Most "
@@ -259,7 +261,8 @@ def calibration_part(runs: Sequence[Run], rows: Matrix, langs: Sequence[str], dr
              table(["run", *langs], [[run.name, *(ece(run.test(lang)) for lang in langs)] for run in runs])]
     if diagrams:
         figure = figures.panels(diagrams, "confidence (probability of the predicted tag)", "accuracy", diagonal=True)
-        parts.append(picture(drawn, "reliability", figure, "accuracy by confidence; below the diagonal: overconfident"))
+        parts.append(picture(drawn, "reliability", figure, "accuracy by confidence"))
+        parts.append(f"Below the diagonal: overconfident. Bins of fewer than {FEWEST_WORDS} words are left out.\n")
     return "\n".join(parts)
 
 
@@ -276,17 +279,17 @@ def speed_part(runs: Sequence[Run]) -> str:
 
 def data_part(runs: Sequence[Run]) -> str:
     try:
-        groups = survey.load([resolve(run.options) for run in runs if run.options["num_train_sentences"] is None]
-                             or [resolve(runs[0].options)])
-    except UserError as error:
-        return f"## Data\n\nThe data are not at hand ({str(error).splitlines()[0]}).\n"
+        groups = survey.load([resolve(run.options) for run in runs])
+    except UserError:
+        return "## Data\n\nThe data are not at hand, so nothing is counted here.\n"
     parts = ["## Data\n"]
     for group in groups:
         header = ["split", "language", "sentences", "words", *group.tags.types, "also in train", "also in validation"]
         lines = [[row.split, row.lang, f"{row.sentences:,}", f"{row.words:,}", *(f"{n:,}" for n in row.entities.values()),
                   *(share(row.repeated.get(earlier), row.sentences) for earlier in ("train", "validation"))]
                  for row in survey.rows(group.corpus, group.tags)]
-        parts += [f"{notes.data_name(as_recipe(group.runs[0]))}; `also in`: sentences whose exact words are in that split, too.\n",
+        parts += [f"{notes.data_name(as_recipe(group.runs[0]))}. Runs may train on a part. `also in`: sentences "
+                  "whose exact words are in that split of the language, too.\n",
                   table(header, lines)]
     return "\n".join(parts)
 

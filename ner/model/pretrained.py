@@ -1,7 +1,7 @@
 """Load and save in Hugging Face format: folders that transformers reads, and that come from it, untouched.
 
-Trade-off. Only safetensors is read, tensor by tensor and checked (name, shape, finite values) before it is used: a pickle
-can run code, and a folder with a missing tensor would otherwise train from noise without a word.
+Trade-off. Only safetensors is read, tensor by tensor and checked (name, shape, finite values) before it is used: a
+pickle can run code, and a folder with a missing tensor would otherwise train from noise without a word.
 """
 
 import copy
@@ -38,7 +38,8 @@ LARGEST = {  # sizes in config.json that no encoder reaches; beyond them, buildi
     "num_hidden_layers": 1000, "num_attention_heads": 10**5, "hidden_size": 10**5, "intermediate_size": 10**6,
     "vocab_size": 10**7, "max_position_embeddings": 10**7, "type_vocab_size": 10**5, "num_labels": 10**5,
 }
-SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "layer_norm_eps", "initializer_range")
+SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "layer_norm_eps",
+          "initializer_range")
 CODE = ("auto_map", "custom_pipelines")  # where a folder names Python files of its own
 SHORTEST_WINDOW = 16  # subwords
 
@@ -96,29 +97,35 @@ def problems(config) -> Iterator[str]:
     if config.pad_token_id is None or not 0 <= config.pad_token_id < config.vocab_size:
         yield f"pad_token_id is {config.pad_token_id}; expected an id below vocab_size {config.vocab_size}"
     if config.max_position_embeddings - config.pad_token_id - 1 < SHORTEST_WINDOW:
-        yield (f"max_position_embeddings is {config.max_position_embeddings}; expected room for {SHORTEST_WINDOW} subwords "
-               f"behind the pad_token_id {config.pad_token_id}")
+        yield (f"max_position_embeddings is {config.max_position_embeddings}; expected room for {SHORTEST_WINDOW} "
+               f"subwords behind the pad_token_id {config.pad_token_id}")
 
 
 def load_tokenizer(folder: Path, config):
-    """The fast tokenizer of a model folder, ready for text that comes split into words; all its ids have an embedding."""
+    """The fast tokenizer of a model folder, ready for text split into words; all its ids have an embedding."""
     if not (folder / "tokenizer.json").is_file():  # transformers would make one up from five special tokens
         raise UserError(f"{folder}: holds no tokenizer.json; expected the files of a fast tokenizer")
-    prefix = {"add_prefix_space": True} if config.model_type == "roberta" else {}  # else GPT-2's BPE glues words together
+    given = {"config": copy.deepcopy(config), "trust_remote_code": False}
+    if config.model_type == "roberta":
+        given["add_prefix_space"] = True  # else GPT-2's BPE glues words together
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, config=copy.deepcopy(config), **prefix)
-        tokenizer([["a", "\U000f0000"]], is_split_into_words=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **given)
+        words, text = tokenizer(["a", "a", "\U000f0000"], is_split_into_words=True), tokenizer("a a \U000f0000")
         largest = max(tokenizer.get_vocab().values())
     except Exception as error:  # transformers and tokenizers raise whatever their parsers do
         raise UserError(f"{folder}: the tokenizer cannot be used ({first_line(error)})") from None
     for name in ("cls_token", "sep_token", "unk_token", "pad_token"):
         if getattr(tokenizer, f"{name}_id") is None:
             raise UserError(f"{folder}: the tokenizer has no {name}; expected one as in RoBERTa")
+    if words.input_ids != text.input_ids:
+        raise UserError(f"{folder}: the tokenizer reads words that come one by one as parts of one word; expected the "
+                        f"tokenizer class of the model's family with add_prefix_space, or a pre-tokenizer that sets it")
     if tokenizer.pad_token_id != config.pad_token_id:
-        raise UserError(f"{folder}: the tokenizer pads with id {tokenizer.pad_token_id}, config.json says {config.pad_token_id}")
+        raise UserError(f"{folder}: the tokenizer pads with id {tokenizer.pad_token_id}, "
+                        f"config.json says {config.pad_token_id}")
     if largest >= config.vocab_size:
-        raise UserError(f"{folder}: the tokenizer has ids up to {largest}, but vocab_size is {config.vocab_size}; expected the "
-                        f"tokenizer that the model was trained with")
+        raise UserError(f"{folder}: the tokenizer has ids up to {largest}, but vocab_size is {config.vocab_size}; "
+                        f"expected the tokenizer that the model was trained with")
     return tokenizer
 
 
@@ -146,8 +153,8 @@ def weight_files(folder: Path) -> dict[str, tuple[Path, str]]:
             if path.parent != folder:
                 raise UserError(f"{index}: names {str(path)!r}; expected files in its own folder")
     else:
-        raise UserError(f"{folder}: holds no model.safetensors; a pickle (pytorch_model.bin) is not read: save the model as "
-                        f"safetensors with transformers")
+        raise UserError(f"{folder}: holds no model.safetensors; a pickle (pytorch_model.bin) is not read: save the "
+                        f"model as safetensors with transformers")
     files = {}
     for path in sorted(shards):
         try:
@@ -166,7 +173,7 @@ def our_name(name: str) -> str:
 
 
 def read_tensor(folder: Path, name: str) -> Tensor:
-    """One tensor of a model folder in fp32, by this model's name for it; ``UserError`` where it is missing or not finite."""
+    """One tensor of a model folder in fp32, by this model's name; ``UserError`` where it is missing or not finite."""
     files = weight_files(folder)
     if name not in files:
         raise UserError(f"{folder}: the tensor {name} is missing")
@@ -185,13 +192,13 @@ def checked(path: Path, name: str) -> Tensor:
     return tensor
 
 
-def load_model(folder: Path, config, attention: str, rows: np.ndarray | None = None, new_head: torch.Generator | None = None,
-               tags: tuple[str, ...] = ()):
+def load_model(folder: Path, config, attention: str, rows: np.ndarray | None = None,
+               new_head: torch.Generator | None = None, tags: tuple[str, ...] = ()):
     """A `TokenClassifier` with the weights of `folder`, in fp32 on the CPU.
 
-    rows: keep these rows of the word embeddings only (active vocabulary). new_head: draw the head from this generator, as
-    transformers initialises it (normal, sd `initializer_range`; zero bias), unless the folder has a head for just `tags`:
-    that one is kept, its rows put in their order. Without new_head, the head must be in the folder.
+    rows: keep these rows of the word embeddings only (active vocabulary). new_head: draw the head from this generator,
+    as transformers initialises it (normal, sd `initializer_range`; zero bias), unless the folder has a head for just
+    `tags`: that one is kept, its rows put in their order. Without new_head, the head must be in the folder.
     """
     with torch.device("meta"):
         model = TokenClassifier(config, attention)
@@ -215,7 +222,8 @@ def load_model(folder: Path, config, attention: str, rows: np.ndarray | None = N
         path, theirs = files[name]
         tensor = checked(path, theirs)
         if tensor.shape != shapes[name]:
-            raise UserError(f"{path}: the tensor {theirs} has shape {list(tensor.shape)}; config.json says {list(shapes[name])}")
+            raise UserError(f"{path}: the tensor {theirs} has shape {list(tensor.shape)}; "
+                            f"config.json says {list(shapes[name])}")
         chosen = rows if name == WORD_EMBEDDINGS else order if name in HEAD else None
         state[name] = tensor.clone() if chosen is None else tensor[torch.as_tensor(chosen)]
     model.load_state_dict(state, assign=True, strict=True)
@@ -232,7 +240,7 @@ def head_order(folder: Path, tags: tuple[str, ...]) -> list[int] | None:
 
 
 def save_model(folder: Path, state: dict[str, Tensor], config, tokenizer, tags: tuple[str, ...], card: str) -> None:
-    """Write a Hugging Face folder that ``AutoModelForTokenClassification`` and ``pipeline`` load; it appears whole or not."""
+    """Write a folder that ``AutoModelForTokenClassification`` and ``pipeline`` load; it appears whole or not at all."""
     config = copy.deepcopy(config)
     config.id2label = dict(enumerate(tags))
     config.label2id = {tag: i for i, tag in enumerate(tags)}
@@ -245,7 +253,8 @@ def save_model(folder: Path, state: dict[str, Tensor], config, tokenizer, tags: 
         new.mkdir(parents=True)
         config.save_pretrained(new)
         save_tokenizer(new, tokenizer)
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, new / "model.safetensors", {"format": "pt"})
+        tensors = {name: tensor.contiguous() for name, tensor in state.items()}
+        save_file(tensors, new / "model.safetensors", {"format": "pt"})
         (new / "README.md").write_text(card, encoding="utf-8")
         if folder.exists():
             os.replace(folder, old)

@@ -1,7 +1,8 @@
 """RoBERTa's body with a dropout-plus-linear head for token classification; parameter names as in transformers.
 
 Trade-off. The model is written out (no base class, no options but the configuration's), so that it can be read and changed
-in one place, and it works on packed tokens (`packing`): of the slots of a padded batch only the real ones are computed.
+in one place, and it works on packed tokens (`packing`): of the slots of a padded batch only the real ones are computed, and
+behind the last attention only the subwords whose logits are wanted (the first ones of words: about half of the tokens).
 ``attention="padded"`` is the plain way on the same weights; both give the same logits, and tests hold them to each other
 and to transformers. Checkpoints go both ways untouched.
 
@@ -87,9 +88,12 @@ class Layer(nn.Module):
         self.output = AddAndNorm(config.intermediate_size, config)
         self.activation = ACTIVATIONS[config.hidden_act]
 
-    def forward(self, x: Tensor, groups: list[packing.Group]) -> Tensor:
-        """(T, H) -> (T, H)."""
-        x = self.attention["output"](self.attention["self"](x, groups), x)
+    def forward(self, x: Tensor, groups: list[packing.Group], wanted: Tensor | None = None) -> Tensor:
+        """(T, H) -> (T, H), or (W, H) of the W `wanted` tokens: from the mixing of tokens on, each is alone."""
+        mixed = self.attention["self"](x, groups)
+        if wanted is not None:
+            mixed, x = packing.Gather.apply(mixed, wanted), packing.Gather.apply(x, wanted)
+        x = self.attention["output"](mixed, x)
         return self.output(self.activation(self.intermediate["dense"](x)), x)
 
 
@@ -99,12 +103,13 @@ class Roberta(nn.Module):
         self.embeddings = Embeddings(config)
         self.encoder = nn.ModuleDict({"layer": nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))})
 
-    def forward(self, input_ids: Tensor, position_ids: Tensor, groups: list[packing.Group]) -> Tensor:
-        """(T,) ids and positions -> (T, H)."""
+    def forward(self, input_ids: Tensor, position_ids: Tensor, groups: list[packing.Group], wanted: Tensor | None) -> Tensor:
+        """(T,) ids and positions -> (T, H), or (W, H) of the `wanted` tokens."""
         x = self.embeddings(input_ids, position_ids)
-        for layer in self.encoder["layer"]:
+        *layers, last = self.encoder["layer"]
+        for layer in layers:
             x = layer(x, groups)
-        return x
+        return last(x, groups, wanted)
 
 
 class TokenClassifier(nn.Module):
@@ -119,13 +124,12 @@ class TokenClassifier(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
 
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, lengths: list[int] | None = None, slots: Tensor | None = None
-    ) -> Tensor:
-        """(B, L) ids and mask -> (T, K) logits of the real tokens, in reading order.
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, lengths: list[int] | None = None,
+                slots: Tensor | None = None, wanted: Tensor | None = None) -> Tensor:
+        """(B, L) ids and mask -> (T, K) logits of the real tokens, in reading order, or (W, K) of the `wanted` ones.
 
         `lengths` (real tokens a row) and `slots` (`packing.token_index` of the mask) come with every batch of the collator;
-        without them they are read from the mask, for which a GPU has to be waited for.
+        without them they are read from the mask, for which a GPU has to be waited for. `wanted`: places among the T tokens.
         """
         if lengths is None or slots is None:
             lengths, slots = attention_mask.sum(1).tolist(), packing.token_index(attention_mask)
@@ -133,10 +137,11 @@ class TokenClassifier(nn.Module):
         if self.attention == "packed":
             groups = packing.attention_groups(lengths, GROUPS, device)
             position_ids = packing.positions(lengths, first).to(device, non_blocking=True)
-            x = self.roberta(input_ids.flatten()[slots], position_ids, groups)
+            x = self.roberta(input_ids.flatten()[slots], position_ids, groups, wanted)
         else:
             rows, width = input_ids.shape
             group = packing.Group(0, rows * width, rows, width, None, attention_mask[:, None, None, :].bool())
             position_ids = torch.cumsum(attention_mask, 1) * attention_mask + first - 1
-            x = self.roberta(input_ids.flatten(), position_ids.flatten(), [group])[slots]
+            x = self.roberta(input_ids.flatten(), position_ids.flatten(), [group], None)[slots]
+            x = x if wanted is None else x[wanted]
         return self.classifier(self.dropout(x))

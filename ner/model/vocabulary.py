@@ -4,10 +4,11 @@ XLM-R's table of 250,000 rows is 70 to 80 % of its parameters, and a corpus touc
 AdamW's moments and the exchange between processes would pay for all of it. Only the rows of subwords that occur in the
 run's training, validation and test windows (and the special ones) are trained, in a compact table.
 
-Trade-off. No other row ever gets a gradient, so its AdamW moments stay zero and only the decoupled weight decay moves it:
-after n steps it is its first value times the product of (1 - lr_t * weight_decay), which is applied when the full table is
-written (Loshchilov & Hutter 2019, arXiv:1711.05101). Equal but for the rounding of n small steps against one product (a
-relative 2e-5 over a run). A new text needs the full table again: `model/` always holds it.
+Trade-off. No other row ever gets a gradient, so its AdamW moments stay zero and only the decoupled weight decay moves
+it: after n steps it is its first value times the product of (1 - lr_t * weight_decay), which is applied when the full
+table is written (Loshchilov & Hutter 2019, arXiv:1711.05101). Equal but for the rounding of n small fp32 steps, which
+the product does not have: measured, a relative 2e-6 a weight after 400 steps at 1e-2 and decay 0.1, 2e-5 after 590
+steps at 5e-5 and 0.01, 1e-4 after 5,000 of those. A new text needs the full table again: `model/` always holds it.
 """
 
 import numpy as np
@@ -27,12 +28,12 @@ def compact_ids(ids: np.ndarray, rows: np.ndarray) -> np.ndarray:
     found = np.searchsorted(rows, ids)
     strangers = ids[rows.take(found, mode="clip") != ids]
     if len(strangers):
-        raise ValueError(f"the compact table has no row for the ids {np.unique(strangers)}; expected all ids of the run in it")
+        raise ValueError(f"the compact table has no row for the ids {np.unique(strangers)}; expected the run's ids")
     return found.astype(ids.dtype)
 
 
 def decay_product(rates: np.ndarray, weight_decay: float) -> float:
-    """What n steps of decoupled weight decay multiply an untouched weight with; `rates` is the learning rate of each."""
+    """What n steps of decoupled weight decay multiply an untouched weight with; `rates`: learning rate of each."""
     return float(np.prod(1.0 - np.asarray(rates, np.float64) * weight_decay))
 
 

@@ -22,7 +22,7 @@ from torch import nn
 
 from ner.data import sampling
 from ner.data.alignment import IGNORED, Window
-from ner.data.collate import collate, to_device
+from ner.data.collate import collate, to_device, word_logits
 from ner.options import Options, UserError
 from ner.training import optim
 
@@ -85,9 +85,8 @@ def step_batches(data: TrainingData, step: int, options: Options, rank: int, pro
 
 def loss_sum(model: nn.Module, batch: dict) -> torch.Tensor:
     """Cross-entropy in nats, summed over the batch's labelled words."""
-    logits = model(batch["input_ids"], batch["attention_mask"], batch["lengths"], batch["slots"])
-    labels = batch["labels"].flatten()[batch["slots"]]
-    return F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
+    logits, labels = word_logits(model, batch)
+    return F.cross_entropy(logits, labels, reduction="sum")
 
 
 def accumulate(model: nn.Module, batches: list[dict], words: int, accelerator: Accelerator) -> torch.Tensor:

@@ -34,13 +34,14 @@ MODELS = {
 def pieces(words: list[str]) -> list[tuple[str, float]]:
     """A unigram vocabulary: special tokens, the words whole, then single characters."""
     characters = sorted({c for word in words for c in word} | set("abcdefghijklmnopqrstuvwxyz▁"))
-    return [*((token, 0.0) for token in SPECIAL), *((f"▁{word}", -1.0) for word in words), *((c, -9.0) for c in characters)]
+    whole = [f"▁{word}" for word in words]
+    return [(piece, score) for part, score in ((SPECIAL, 0.0), (whole, -1.0), (characters, -9.0)) for piece in part]
 
 
 def tokenizer_of(family: str, words: list[str] = WORDS):
     if family == "roberta":
         bpe = ByteLevelBPETokenizer()
-        bpe.train_from_iterator([" ".join(words)] * 3, vocab_size=400, min_frequency=2, special_tokens=[*SPECIAL, "<mask>"])
+        bpe.train_from_iterator([" ".join(words)] * 3, 400, 2, special_tokens=[*SPECIAL, "<mask>"])
         merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
         return RobertaTokenizer(vocab=bpe.get_vocab(), merges=merges)
     vocabulary = [*pieces(words), ("<mask>", 0.0)]
@@ -55,8 +56,9 @@ def tokenizer_of(family: str, words: list[str] = WORDS):
 def tiny_model(family: str = "xlm-roberta", tags: tuple[str, ...] = TAGS, words: list[str] = WORDS, **changes):
     """A random model of transformers and its tokenizer."""
     tokenizer = tokenizer_of(family, words)
-    values = dict(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
-                  max_position_embeddings=66, type_vocab_size=1, initializer_range=0.3, pad_token_id=1,
+    values = dict(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+                  intermediate_size=24, max_position_embeddings=66, type_vocab_size=1, initializer_range=0.3,
+                  pad_token_id=1,
                   id2label=dict(enumerate(tags)), label2id={tag: i for i, tag in enumerate(tags)})
     torch.manual_seed(0)
     return MODELS[family](CONFIGS[family](**{**values, **changes})).eval(), tokenizer

@@ -50,6 +50,27 @@ def test_logits_and_gradients_equal_transformers(attention, side):
     assert assert_same_gradients(ours, theirs) == len(list(ours.parameters())) - config.num_hidden_layers
 
 
+@pytest.mark.parametrize("attention", ["packed", "padded"])
+def test_wanted_logits_are_those_of_all(attention):
+    config = small_config()
+    model, _ = pair(config, attention)
+    batch = batch_of(LENGTHS, config.vocab_size)
+    args = (batch["input_ids"], batch["attention_mask"], batch["lengths"], batch["slots"])
+    wanted = torch.tensor([1, 2, 5, 11, 30, 41])
+
+    def run(logits):
+        model.zero_grad()
+        logits.square().sum().backward()
+        return logits.detach(), {name: p.grad.clone() for name, p in model.named_parameters() if "key.bias" not in name}
+
+    (every, expected), (few, found) = run(model(*args)[wanted]), run(model(*args, wanted))
+    assert torch.allclose(few, every, atol=1e-6, rtol=0)
+    for name, gradient in expected.items():
+        assert (found[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
+    none, gradients = run(model(*args, torch.tensor([], dtype=torch.int64)))
+    assert none.shape == (0, 5) and all(gradient.abs().sum() == 0 for gradient in gradients.values())
+
+
 def test_packed_equals_padded_and_needs_no_lengths():
     config = small_config()
     packed, _ = pair(config, "packed")

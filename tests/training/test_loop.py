@@ -69,7 +69,7 @@ def test_the_loss_is_the_mean_over_the_labelled_words_of_the_step():
     logits = [model(torch.from_numpy(w.input_ids).long()[None], torch.ones(1, len(w.labels)).long()) for (w,) in data.sentences]
     expected = F.cross_entropy(torch.cat(logits), torch.cat(singles), ignore_index=IGNORED)  # a mean
     assert words == sum(int((labels != IGNORED).sum()) for labels in singles)
-    assert float(loop.accumulate(model, batches, words, accelerator)) / words == pytest.approx(float(expected), rel=1e-5)
+    assert float(loop.accumulate(model, batches, words, accelerator)) / words == pytest.approx(expected.item(), rel=1e-5)
     ours = gradients(model)
     expected.backward()
     assert_close(ours, gradients(model))
@@ -155,6 +155,7 @@ def overflowing(scale: float) -> Accelerator:
 
 def test_the_schedule_moves_only_when_the_optimizer_did():
     model, progress = make_model(), Progress()
+    model.classifier.weight.register_hook(lambda gradient: gradient * 100)
     options = replace(OPTIONS, batch_size=7, warmup_ratio=0.5)  # 10 steps
     steps, optimizer = run_steps(model, make_data(), options, overflowing(2.0**127), progress)
     before, moved, rates = model.classifier.weight.detach().clone(), [], []

@@ -59,7 +59,7 @@ def make_recipe(folder: Path, **changes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     recipe = dict(data_dir=str(make_corpus(folder / "data", {"de": (37, 10, 12), "fr": (1, 1, 1)})), train_langs=["de"],
                   eval_langs=["de", "fr"], tags=["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"],
-                  model=str(make_encoder(folder / "encoder")), max_length=128, epochs=3, batch_size=4, learning_rate=2e-2,
+                  model=str(make_encoder(folder / "encoder")), max_length=128, epochs=3, batch_size=4, learning_rate=2e-2, dropout=0.02,
                   log_every=1, checkpoint_every="4")
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump({**recipe, **changes}), encoding="utf-8")

@@ -1,0 +1,235 @@
+"""evaluate.py score and tag, end to end, on a run and a model whose answers are known."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import evaluate
+from ner import files
+from tests.model.folders import TAGS, lexicon_folder, tiny_folder
+from tests.test_inference import SENTENCES, make_run, write_data
+
+ROOT = Path(__file__).resolve().parent.parent
+TSV = ("Anna\tB-PER\tB-PER\nKeller\tI-PER\tI-PER\nwohnt\tO\tO\nin\tO\tO\nBern\tB-LOC\tB-LOC\n.\tO\tO\n\n"
+       "der\tO\tO\nKeller\tO\tI-PER\nbei\tO\tO\nder\tO\tO\nPost\tB-LOC\tB-ORG\n.\tO\tO\n\n"
+       "Genf\tB-LOC\tB-LOC\n\u200b\tO\tO\n\n")
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path, monkeypatch):
+    """Runs without a name go to a folder of the test's own."""
+    monkeypatch.setattr(files, "RUNS", tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run on data in de and fr: three test sentences each, one for validation."""
+    folder = tmp_path_factory.mktemp("finished")
+    for lang in ("de", "fr"):
+        write_data(folder / "data", lang)
+        write_data(folder / "data", lang, "validation", SENTENCES[:1])
+    return make_run(folder / "known", folder / "data")
+
+
+def call(capsys, *argv):
+    """Exit status, standard output and error of evaluate.py."""
+    status = evaluate.main([str(word) for word in argv])
+    return status, *capsys.readouterr()
+
+
+def refused(capsys, *argv):
+    """The one sentence with which evaluate.py refuses."""
+    status, _, error = call(capsys, *argv)
+    lines = [line for line in error.splitlines() if line.startswith("evaluate.py: ")]
+    assert status == 2 and len(lines) == 1 and error.rstrip().endswith(lines[0]), error
+    return lines[0]
+
+
+def read(folder):
+    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+def snapshot(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+# ---- score
+
+
+def test_score_writes_results_and_predictions(run, runs, capsys):
+    before = snapshot(run)
+    status, shown, _ = call(capsys, "score", run)
+    assert status == 0
+    folder = runs / "known-test"
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) == [
+        "predictions/test.de.tsv", "predictions/test.fr.tsv", "results.json"]
+    assert (folder / "predictions" / "test.de.tsv").read_text(encoding="utf-8") == TSV
+    results = read(folder)
+    assert set(results) == {"name", "options", "versions", "eval"} and results["name"] == "known"
+    assert list(results["eval"]) == ["test"] and list(results["eval"]["test"]) == ["de", "fr", "mean_f1"]
+    german = results["eval"]["test"]["de"]
+    assert (german["precision"], german["recall"], german["f1"]) == (0.6, 0.75, pytest.approx(2 / 3))
+    assert (german["sentences"], german["words"], german["entities"]) == (3, 14, 4)
+    assert {"f1_strict", "loss", "by_type", "macro", "weighted"} <= set(german)
+    assert set(german["by_type"]["LOC"]) >= {"f1", "precision", "recall", "support"}
+    assert results["eval"]["test"]["mean_f1"] == pytest.approx(2 / 3)
+    assert results["options"]["data_dir"] == str(run.parent / "data")
+    assert "66.67" in shown and str(folder) in shown
+    assert snapshot(run) == before, "the run itself is only read"
+
+
+def test_score_twice_gives_the_same_figures_in_a_new_folder(run, runs, capsys):
+    for _ in range(2):
+        assert call(capsys, "score", run, "--langs", "fr")[0] == 0
+    first, second = read(runs / "known-test"), read(runs / "known-test-2")
+    assert first == second and list(first["eval"]["test"]) == ["fr", "mean_f1"]
+
+
+def test_score_other_data_split_and_folder(run, tmp_path, capsys):
+    data = write_data(tmp_path / "other", "it", "train", [[("Bern", "B-LOC"), ("Anna", "O")]])
+    other = ("--data_dir", data, "--langs", "it", "--split", "train", "--output_dir", tmp_path / "o")
+    assert call(capsys, "score", run, *other)[0] == 0
+    assert read(tmp_path / "o")["eval"]["train"]["it"]["f1"] == pytest.approx(2 / 3)
+    assert (tmp_path / "o" / "predictions" / "train.it.tsv").read_text() == "Bern\tB-LOC\tB-LOC\nAnna\tO\tB-PER\n\n"
+    assert read(tmp_path / "o")["options"]["data_dir"] == str(data)
+
+
+def test_score_keeps_the_fractions_of_the_run(tmp_path, capsys):
+    for lang in ("de", "fr"):
+        write_data(tmp_path / "data", lang, sentences=SENTENCES * 4)
+    run = make_run(tmp_path / "run", tmp_path / "data", fractions={"de": 0.5})
+    assert call(capsys, "score", run, "--output_dir", tmp_path / "o")[0] == 0
+    assert [read(tmp_path / "o")["eval"]["test"][lang]["sentences"] for lang in ("de", "fr")] == [6, 12]
+
+
+def test_score_a_model_from_elsewhere_with_its_own_order_of_tags(run, tmp_path, capsys):
+    folder = lexicon_folder(tmp_path / "model", tuple(reversed(TAGS)))
+    arguments = ("--data_dir", run.parent / "data", "--langs", "de")
+    assert call(capsys, "score", folder, *arguments, "--output_dir", tmp_path / "a")[0] == 0
+    assert call(capsys, "score", run, *arguments, "--output_dir", tmp_path / "b")[0] == 0
+    theirs, ours = (read(tmp_path / name)["eval"]["test"]["de"] for name in "ab")
+    for name in ("precision", "recall", "f1", "f1_strict", "words", "entities"):
+        assert theirs[name] == ours[name], name
+    assert (tmp_path / "a" / "predictions" / "test.de.tsv").read_text() == TSV
+    assert read(tmp_path / "a")["options"]["model"] == str(folder)
+
+
+def test_score_the_built_in_corpus(run, tmp_path, capsys):
+    assert call(capsys, "score", run, "--dataset", "swiss", "--langs", "it", "--output_dir", tmp_path / "o")[0] == 0
+    words = [line for line in (tmp_path / "o/predictions/test.it.tsv").read_text().split("\n") if line]
+    assert len(words) == read(tmp_path / "o")["eval"]["test"]["it"]["words"] > 500
+
+
+def test_score_refuses_and_overwrites_nothing(run, tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    finished, started = tmp_path / "finished", tmp_path / "started"
+    for folder, name in ((finished, "results.json"), (started, "config.yaml")):
+        folder.mkdir()
+        (folder / name).write_text("mine")
+    write_data(tmp_path / "dates", sentences=[[("1999", "B-DATE")]])
+    (tmp_path / "broken" / "de").mkdir(parents=True)
+    (tmp_path / "broken" / "de" / "test.tsv").write_text("de:Bern\tB-LOC\nde:Genf\n")
+    bare = tiny_folder(tmp_path / "bare", tags=("LABEL_0", "LABEL_1"))
+    before = snapshot(tmp_path)
+    assert "holds a finished run" in refused(capsys, "score", run, "--output_dir", finished)
+    assert "holds an unfinished run" in refused(capsys, "score", run, "--output_dir", started)
+    assert "is a file" in refused(capsys, "score", run, "--output_dir", tmp_path / "file")
+    assert "file/o" in refused(capsys, "score", run, "--output_dir", tmp_path / "file" / "o")
+    assert "'B-DATE'" in refused(capsys, "score", run, "--data_dir", tmp_path / "dates", "--langs", "de")
+    assert "test.tsv:2" in refused(capsys, "score", run, "--data_dir", tmp_path / "broken", "--langs", "de")
+    assert "de, fr" in refused(capsys, "score", run, "--langs", "xx")
+    assert "names no tags" in refused(capsys, "score", bare)
+    assert "no such folder" in refused(capsys, "score", tmp_path / "gone")
+    assert "--spilt" in refused(capsys, "score", run, "--spilt", "test")
+    assert "invalid choice" in refused(capsys, "score", run, "--split", "tset")
+    assert snapshot(tmp_path) == before
+
+
+# ---- tag
+
+
+def test_tag_text(run, capsys):
+    status, shown, _ = call(capsys, "tag", run, "Anna Keller wohnt in Bern.", "", "Genf")
+    assert status == 0
+    assert shown == "Anna\tB-PER\nKeller\tI-PER\nwohnt\tO\nin\tO\nBern\tB-LOC\n.\tO\n\n\nGenf\tB-LOC\n"
+
+
+def test_tag_jsonl(run, capsys):
+    status, shown, _ = call(capsys, "tag", run, "--jsonl", "in Bern\nund Genf", "")
+    first, second = (json.loads(line) for line in shown.splitlines())
+    assert status == 0 and second == {"text": "", "entities": []}
+    assert all(0.5 < entity.pop("score") < 1 for entity in first["entities"])
+    assert first == {"text": "in Bern\nund Genf", "entities": [
+        {"type": "LOC", "text": "Bern", "start": 3, "end": 7}, {"type": "LOC", "text": "Genf", "start": 12, "end": 16}]}
+
+
+def test_tag_subwords(run, capsys):
+    status, shown, _ = call(capsys, "tag", run, "--subwords", "Post bei")
+    assert status == 0
+    assert [line.split()[0] for line in shown.splitlines()] == ["subword", "<s>", "▁Post", "▁bei", "</s>"]
+    assert [line.split()[-1] for line in shown.splitlines()] == ["tag", "IGN", "B-ORG", "O", "IGN"]
+    assert refused(capsys, "tag", run, "--subwords", "--jsonl", "x").endswith("--help")
+
+
+def test_tag_standard_input(run, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Anna\n\nGenf wohnt\n" + "in\n" * 300))
+    status, shown, _ = call(capsys, "tag", run, "-")
+    assert status == 0 and shown == "Anna\tB-PER\n\n\nGenf\tB-LOC\nwohnt\tO\n" + "\nin\tO\n" * 300
+
+
+def test_tag_3000_words(run, capsys):
+    words = ["Bern", "und", "Anna"] * 1000
+    status, shown, _ = call(capsys, "tag", run, " ".join(words))
+    assert status == 0 and shown == "Bern\tB-LOC\nund\tO\nAnna\tB-PER\n" * 1000
+
+
+def test_tag_refuses(run, tmp_path, capsys, monkeypatch):
+    assert "is not UTF-8" in refused(capsys, "tag", run, "a\udcff")
+    assert "holds no model/" in refused(capsys, "tag", make_unfinished(tmp_path / "unfinished", run), "x")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Bern\nZ\xfcrich\n"), encoding="utf-8"))
+    assert "standard input is not UTF-8" in refused(capsys, "tag", run, "-")
+    assert "required: text" in refused(capsys, "tag", run)
+
+
+def make_unfinished(folder, run):
+    folder.mkdir()
+    (folder / "config.yaml").write_bytes((run / "config.yaml").read_bytes())
+    return folder
+
+
+# ---- as a process
+
+
+NO_SOCKETS = """
+import socket
+def refuse(*args):
+    raise OSError("no sockets here")
+socket.socket.connect = socket.getaddrinfo = refuse
+"""
+
+
+def process(tmp_path, *argv, **environment):
+    """evaluate.py in a process of its own, in which sockets are refused."""
+    (tmp_path / "site").mkdir(exist_ok=True)
+    (tmp_path / "site" / "sitecustomize.py").write_text(NO_SOCKETS)
+    env = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "HF_HOME": str(tmp_path / "hub"), **environment}
+    command = [sys.executable, ROOT / "evaluate.py", *map(str, argv)]
+    return subprocess.run(command, env=env, capture_output=True, text=True, cwd=tmp_path)
+
+
+def test_hub_model_offline_is_one_sentence(tmp_path):
+    done = process(tmp_path, "tag", "someone/some-model", "Bern", HF_HUB_OFFLINE="1")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("evaluate.py: model someone/some-model: neither a folder nor to be had from the Hub")
+
+
+def test_run_needs_no_network(run, tmp_path):
+    done = process(tmp_path, "tag", run, "Anna")
+    assert (done.returncode, done.stdout) == (0, "Anna\tB-PER\n"), done.stderr

@@ -1,0 +1,267 @@
+"""Options from a recipe and the command line: every problem at once, YAML without its traps, and the way back."""
+
+import dataclasses
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ner.options import FIELDS, NOT_IN_CONFIG, Options, UserError, as_recipe, read_arguments, read_recipe, resolve
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def from_yaml(folder: Path, text: str) -> Options:
+    (folder / "r.yaml").write_text(text, encoding="utf-8")
+    return resolve(read_recipe(folder / "r.yaml"))
+
+
+def from_words(*words: str) -> Options:
+    return resolve(read_arguments("", list(words))[0])
+
+
+def complaint(function, *arguments) -> str:
+    with pytest.raises(UserError) as error:
+        function(*arguments)
+    return str(error.value)
+
+
+def test_defaults_are_right_and_nothing_changes_them():
+    assert resolve({}) == Options()
+    resolve({}).train_langs.append("xx")
+    assert Options().train_langs == ["de"]
+
+
+def test_all_problems_are_listed_at_once_in_the_order_of_the_recipe():
+    recipe = {"epochz": 3, "batch_size": "many", "learning_rate": "5e-5", "dropout": 1.5, "atention": "x", "seed": -1,
+              "attention": "paded", "xyzzy": None, "epochs": None, "public": True}
+    assert complaint(resolve, recipe, "a.yaml").split("\n") == [
+        "a.yaml: unknown option 'epochz'; did you mean 'epochs'?",
+        "a.yaml: batch_size: expected a whole number, found 'many'",
+        "a.yaml: unknown option 'atention'; did you mean 'attention'?",
+        "a.yaml: unknown option 'xyzzy'; see --help",
+        "a.yaml: epochs: expected a whole number, found null",
+        "a.yaml: attention: expected one of packed, padded, found 'paded'; did you mean 'padded'?",
+        "a.yaml: dropout: expected 0 up to below 1, found 1.5",
+        "a.yaml: seed: expected 0 to 4294967295, found -1",
+        "a.yaml: public: needs push_to_hub user/name",
+    ]
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), [
+    ("epochs", 2.5, "a whole number"), ("epochs", True, "a whole number"), ("epochs", [3], "a whole number"),
+    ("epochs", "nan", "a whole number"), ("epochs", "inf", "a whole number"), ("epochs", 10**400, "a whole number"),
+    ("learning_rate", "fast", "a number"), ("learning_rate", float("nan"), "a number"), ("learning_rate", "-inf", "a number"),
+    ("learning_rate", {}, "a number"), ("resume", "yes", "true or false"), ("resume", 1, "true or false"),
+    ("resume", [True], "true or false"), ("dataset", ["a", "b"], "text"), ("dataset", True, "text"), ("dataset", "", "text"),
+    ("dataset", None, "text"), ("data_dir", {"a": 1}, "text"), ("train_langs", [["de"]], "a list of words"),
+    ("train_langs", [None], "a list of words"), ("train_langs", {"de": 1}, "a list of words"), ("train_langs", None, "a list of words"),
+    ("seeds", ["a"], "a list of whole numbers"), ("seeds", [1.5], "a list of whole numbers"),
+    ("fractions", ["de"], "a mapping such as {de: 0.5}"), ("fractions", "de", "a mapping such as {de: 0.5}"),
+    ("fractions", {"de": "half"}, "a mapping such as {de: 0.5}"), ("fractions", {"de": None}, "a mapping such as {de: 0.5}"),
+])
+def test_wrong_types(name, value, expected):
+    found = "null" if value is None else repr(value)[:80]
+    assert complaint(resolve, {name: value}) == f"{name}: expected {expected}, found {found}"
+
+
+@pytest.mark.parametrize("name, value", [
+    ("epochs", 0), ("batch_size", -1), ("log_every", 0), ("max_steps", 0), ("micro_batch_size", 0), ("num_train_sentences", 0),
+    ("max_length", 15), ("stride", 257), ("stride", -1), ("learning_rate", 0), ("max_grad_norm", 0), ("weight_decay", -0.1),
+    ("warmup_ratio", 1), ("warmup_ratio", -0.1), ("dropout", 1), ("seed", 2**32), ("sample_seed", -1), ("seeds", [1, -1]),
+    ("seeds", []), ("train_langs", []), ("eval_langs", ["de", "de"]), ("validation_langs", []), ("tags", []), ("seeds", [1, 1]),
+    ("fractions", {"de": 0.0}), ("fractions", {"de": 1.1}), ("mixed_precision", "fp8"), ("attention", "flash"), ("select", "es"),
+    ("checkpoint_every", "0"), ("checkpoint_every", "often"), ("checkpoint_every", "-3"),
+])
+def test_values_out_of_range(name, value):
+    message = complaint(resolve, {name: value})
+    assert message.startswith(f"{name}: expected ") and "\n" not in message
+    assert f", found {value!r}" in message
+
+
+def test_combinations():
+    assert complaint(resolve, {"seeds": [1, 2], "seed": 3}) == "seed and seeds exclude each other; keep one"
+    assert complaint(resolve, {"patience": 2}).startswith("patience: set select")
+    assert complaint(resolve, {"seeds": [1, 2], "resume": True}).startswith("resume: with seeds")
+    assert complaint(resolve, {"max_length": 16, "stride": 9}) == "stride: expected 0 to half of max_length (8), found 9"
+    assert "found 'fr'" in complaint(resolve, {"select": "fr", "eval_langs": ["fr"], "validation_langs": ["de"]})
+    assert resolve({"patience": 2, "select": "fr"}).patience == 2
+    assert resolve({"seeds": [1, 2], "resume": True, "output_dir": "a"}).seeds == [1, 2]
+    assert resolve({"push_to_hub": "a/b", "public": True}).public
+    assert resolve({"max_length": 16, "stride": 8}).stride == 8
+
+
+def test_yaml_traps(tmp_path):
+    options = from_yaml(tmp_path, "train_langs: [no, on, yes, y, 010]\neval_langs: [no]\nselect: no\nlearning_rate: 5e-5\n"
+                                  "mixed_precision: no\nrevision: 0123456\nmodel_revision: 1.10\noutput_dir: 2024-01-01\n"
+                                  "data_dir: 1_000\nexclude: 1:30\npush_to_hub: 12e3\nfractions: {no: 1, de: 5e-1}\ndropout: null\n"
+                                  "max_steps: 1e3\nepochs: 3.0\nseed: 1234567890\npatience: ~\ntags:\nresume: true\ndataset: =\n")
+    assert options.train_langs == ["no", "on", "yes", "y", "010"]
+    assert (options.select, options.mixed_precision) == ("no", "no")
+    assert options.learning_rate == 5e-5
+    assert (options.revision, options.model_revision, options.output_dir) == ("0123456", "1.10", "2024-01-01")
+    assert (options.data_dir, options.exclude, options.push_to_hub, options.dataset) == ("1_000", "1:30", "12e3", "=")
+    assert options.fractions == {"no": 1.0, "de": 0.5}
+    assert (options.dropout, options.patience, options.tags, options.resume) == (None, None, None, True)
+    assert (options.max_steps, options.epochs, options.seed) == (1000, 3, 1234567890)
+    assert all(isinstance(value, int) for value in (options.max_steps, options.epochs))
+
+
+@pytest.mark.parametrize(("text", "where", "problem"), [
+    ("epochs: 3\nseed: 1\nepochs: 4\n", ":3", "'epochs' stands twice"), ("fractions: {de: 1, de: 1}\n", ":1", "'de' stands twice"),
+    ("epochs: [3\n", ":2", "expected ',' or ']'"), ("a: b: c\n", ":1", "mapping values are not allowed"),
+    ("train_langs: &a [*a]\n", ":1", "an alias"), ("a: &a {x: 1}\nb:\n  <<: *a\n", ":3", "an alias"),
+    ("--- {a: 1}\n--- {b: 1}\n", ":2", "but found another document"), ("epochs: !!python/object:os.system x\n", ":1", "could not determine"),
+    ("epochs: !!bool maybe\n", "", "maybe"), ("epochs: !!int x\n", "", "invalid literal"), ("epochs: !!timestamp x\n", "", "NoneType"),
+    ("? [a]\n: 3\n", ":1", "unhashable key"), ("\0", "", "special characters are not allowed"), ("[" * 2000, "", "recursion"),
+    ("epochs: " + "9" * 5000, "", "Exceeds the limit"), ("a: " + "x" * 70_000, "", "longer than 65,536 characters"),
+    ("\t- a", ":1", "cannot start any token"), (b"\xff\xfea\0", "", "codec can't decode"), ("epochs: *a", ":1", "an alias"),
+])
+def test_what_is_no_recipe_ends_in_one_sentence(tmp_path, text, where, problem):
+    path = tmp_path / "r.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    message = complaint(read_recipe, path)
+    assert message.startswith(f"{path}{where}: not a YAML recipe (") and problem in message and "\n" not in message
+
+
+def test_aliases_that_would_fill_the_memory(tmp_path):
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi")) + "train_langs: *i\n"
+    (tmp_path / "r.yaml").write_text(bomb)
+    started = time.perf_counter()
+    assert "an alias" in complaint(read_recipe, tmp_path / "r.yaml")
+    assert from_words("--train_langs", "[&a [*a]]").train_langs == ["[&a [*a]]"]  # no YAML, so a word
+    assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize("text", ["- a\n", "epochs\n", "3\n", "[]\n"])
+def test_a_recipe_is_a_mapping(tmp_path, text):
+    assert "expected lines like 'epochs: 3', found" in complaint(from_yaml, tmp_path, text)
+
+
+def test_keys_that_are_no_names(tmp_path):
+    assert complaint(from_yaml, tmp_path, "~: 3\n3: 4\nfalse: 5\n").split("\n") == [
+        "unknown option 'null'; see --help", "unknown option '3'; see --help", "unknown option 'False'; see --help"]
+
+
+def test_recipes_that_are_not_there(tmp_path):
+    assert "cannot read the recipe (No such file" in complaint(read_recipe, tmp_path / "none.yaml")
+    assert "cannot read the recipe (Is a directory" in complaint(read_recipe, tmp_path)
+    assert "embedded null byte" in complaint(read_recipe, "a\0b")
+
+
+def test_empty_recipes_and_a_byte_order_mark(tmp_path):
+    assert from_yaml(tmp_path, "") == from_yaml(tmp_path, "# nothing\n") == Options()
+    assert from_yaml(tmp_path, "\ufeffepochs: 4\n").epochs == 4
+
+
+def test_the_command_line_lies_on_top_of_the_recipe(tmp_path):
+    (tmp_path / "r.yaml").write_text("epochs: 2\nbatch_size: 8\nresume: true\n")
+    recipe, path = read_arguments("", ["--epochs", "5", "--config", str(tmp_path / "r.yaml"), "--resume", "false"])
+    options = resolve(recipe, path)
+    assert path == str(tmp_path / "r.yaml")
+    assert (options.epochs, options.batch_size, options.resume) == (5, 8, False)
+    assert recipe["resume"] is False
+
+
+def test_the_command_line_lies_on_top_of_named_runs(tmp_path):
+    (tmp_path / "r.yaml").write_text("epochs: 2\nruns:\n  no: {epochs: 3, seed: 1}\n  b:\n")
+    recipe, _ = read_arguments("", ["--config", str(tmp_path / "r.yaml"), "--epochs", "5", "--output_dir", "x"])
+    assert recipe == {"epochs": 5, "runs": {"no": {"epochs": 5, "seed": 1}, "b": None}, "output_dir": "x"}
+
+
+def test_command_line_values():
+    assert from_words("--train_langs", "de", "no").train_langs == ["de", "no"]
+    assert from_words("--train_langs", "[de, no]").train_langs == from_words("--train_langs=[de, no]").train_langs == ["de", "no"]
+    assert from_words("--train_langs", "no").train_langs == ["no"]
+    assert from_words("--train_langs", "[de,", "no]", "--fractions", "{de:", "0.5}").train_langs == ["de", "no"]
+    assert from_words("--fractions", "de=0.629", "no=1").fractions == {"de": 0.629, "no": 1.0}
+    assert from_words("--fractions", "{de: 0.629, no: 1}").fractions == {"de": 0.629, "no": 1.0}
+    assert from_words("--seeds", "1", "2").seeds == from_words("--seeds", "[1, 2]").seeds == [1, 2]
+    assert from_words("--seeds", "null").seeds is None
+    assert from_words("--tags", "O", "B-PER", "I-PER").tags == ["O", "B-PER", "I-PER"]
+    assert from_words("--output_dir", "007", "--revision", "0123", "--data_dir", "[a").output_dir == "007"
+    assert from_words("--checkpoint_every", "20").checkpoint_every == "20"
+    assert from_words("--checkpoint_every", "null").checkpoint_every is None
+    assert from_words("--learning_rate", "2e-5").learning_rate == 2e-5
+    assert from_words("--resume", "--output_dir", "x").resume is True
+    assert from_words("--active_vocabulary", "false").active_vocabulary is False
+    assert from_words("--dropout", "~").dropout is None
+
+
+def test_problems_of_the_command_line():
+    assert complaint(from_words, "--epochz", "3", "--epochs", "x", "--seed", "--max-length", "9").split("\n") == [
+        "epochs: expected a whole number, found 'x'",
+        "seed: expected a whole number, found []",
+        "unknown option 'epochz'; did you mean 'epochs'?",
+        "unknown option 'max-length'; did you mean 'max_length'?",
+    ]
+    assert complaint(from_words, "a.yaml").startswith("unexpected 'a.yaml'; options start with --")
+    assert complaint(from_words, "-e", "3").startswith("unexpected '-e'")
+    assert complaint(from_words, "--epoch", "3") == "unknown option 'epoch'; did you mean 'epochs'?"
+    assert complaint(from_words, "--config").startswith("argument --config: expected one argument")
+    assert complaint(from_words, "--fractions", "de").startswith("fractions: expected a mapping such as {de: 0.5}")
+    assert complaint(from_words, "--fractions", "{de: 1, de: 1}").startswith("fractions: expected a mapping")
+    assert complaint(from_words, "--output_dir", "a", "b") == "output_dir: expected text, found ['a', 'b']"
+    assert complaint(from_words, "--fractions", "{de: *a}").startswith("fractions: expected a mapping")
+    assert complaint(from_words, "--seeds", "[" * 2000).startswith("seeds: expected a list of whole numbers, found '[[[")
+
+
+VALUES = {
+    str: st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1) | st.sampled_from(["no", "null", "~", "3", "1.0", "5e-5", "# x", ": y"]),
+    int: st.integers(1, 2**31), float: st.floats(1e-9, 0.99),
+}
+LISTS = {"train_langs": str, "eval_langs": str, "validation_langs": str, "tags": str, "seeds": int}
+FREE = {name: (st.lists(VALUES[kind], min_size=1, max_size=4, unique=True)) for name, kind in LISTS.items()} | {
+    name: VALUES[str] for name in ("dataset", "data_dir", "revision", "exclude", "model", "model_revision", "push_to_hub")} | {
+    name: VALUES[int] for name in ("sample_seed", "num_train_sentences", "epochs", "max_steps", "batch_size", "micro_batch_size",
+                                   "log_every", "max_length")} | {
+    name: VALUES[float] for name in ("dropout", "learning_rate", "weight_decay", "warmup_ratio", "max_grad_norm")} | {
+    "max_length": st.integers(16, 512), "fractions": st.dictionaries(VALUES[str], VALUES[float], max_size=3),
+    "resume": st.booleans(), "active_vocabulary": st.booleans(), "output_dir": st.none() | VALUES[str],
+    "checkpoint_every": st.sampled_from([None, "none", "epoch", "20"]), "attention": st.sampled_from(["packed", "padded"])}
+
+
+@settings(deadline=None, max_examples=100)
+@given(values=st.fixed_dictionaries({}, optional=FREE))
+def test_config_yaml_leads_back_to_the_same_options(tmp_path_factory, values):
+    options = dataclasses.replace(Options(**values), resume=False, output_dir=None)
+    path = tmp_path_factory.getbasetemp() / "config.yaml"
+    path.write_text(yaml.safe_dump(as_recipe(options), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    assert resolve(read_recipe(path)) == options
+    assert resolve(as_recipe(options)) == options
+
+
+def test_as_recipe_leaves_out_where_the_run_lies():
+    assert set(as_recipe(Options())) == set(FIELDS) - set(NOT_IN_CONFIG)
+    assert NOT_IN_CONFIG == ("output_dir", "resume")
+
+
+def help_text() -> tuple[str, float]:
+    started = time.perf_counter()
+    program = "import sys, runpy\nsys.argv = ['train.py', '--help']\ntry: runpy.run_path('train.py', run_name='__main__')\n" \
+              "finally: print([name for name in ('torch', 'transformers', 'datasets', 'numpy') if name in sys.modules], file=sys.stderr)"
+    shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (shown.returncode, shown.stderr) == (0, "[]\n")
+    return shown.stdout, time.perf_counter() - started
+
+
+def test_help_lists_every_option_with_default_and_without_torch():
+    text, seconds = help_text()
+    assert min(seconds, help_text()[1]) < 2
+    assert text.startswith("usage: train.py [--config FILE] [--OPTION VALUE ...]\n")
+    flat = " ".join(text.split())
+    parts = dict(part.split(" ", 1) for part in flat.split(" --")[1:])
+    for name, f in FIELDS.items():
+        default = getattr(Options(), name)
+        shown = " ".join(map(str, default)) if isinstance(default, list) else default
+        shown = "none" if default in (None, {}) else str(shown).lower() if isinstance(default, bool) else shown
+        assert f.metadata["help"] in parts[name]
+        assert f"[{shown}]" in parts[name] or "default:" in f.metadata["help"] and default is None, parts[name]
+    assert "--epochs N " in text and "--train_langs TEXT ... " in text and "--fractions NAME=X ... " in text
+    assert "[N ...]" not in text

@@ -1,0 +1,154 @@
+"""1, 2 and 3 processes that really run (gloo, on the CPU) take the same steps; what happens when one of them ends."""
+
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from accelerate.utils import DistributedType
+from safetensors.torch import load_file
+
+from ner.options import UserError
+from ner.training import checkpoint, machine
+from tests.training import steps, tools
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory) -> Path:
+    """66 sentences in batches of 64: the second step has two of them, and a third process none."""
+    folder = tmp_path_factory.mktemp("processes")
+    path = tools.make_recipe(folder, batch_size=64, learning_rate=1e-3, epochs=10)
+    os.rename(folder / "data", folder / "small")
+    tools.make_corpus(folder / "data", {"de": (66, 10, 31), "fr": (1, 1, 1)})
+    return path
+
+
+def one_of(rank: int, processes: int, port: int, log: str, target, *args) -> None:
+    """A process as ``torchrun`` starts it."""
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), MASTER_ADDR="127.0.0.1",
+                      MASTER_PORT=str(port), ACCELERATE_USE_CPU="true")
+    tools.to_file(log)
+    target(*args)
+
+
+def together(processes: int, log: Path, target, *args, seconds: float = 60) -> tuple[list[int], str]:
+    """Exit statuses and joint output of `processes` processes of one run."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = [tools.forked(one_of, rank, processes, port, str(log), target, *args) for rank in range(processes)]
+    end = time.monotonic() + seconds
+    for process in running:
+        process.join(max(0.1, end - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+    return [process.exitcode for process in running], log.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def alone(recipe) -> Path:
+    folder = recipe.parent / "alone"
+    assert together(1, recipe.parent / "log", steps.main, str(recipe), str(folder))[0] == [0]
+    return folder
+
+
+def assert_same_steps(one: Path, other: Path, shares: list[list[int]]) -> None:
+    ours, theirs = (json.loads((folder / "found.json").read_text()) for folder in (one, other))
+    assert ours["shares"] == shares
+    assert len(ours["losses"]) == steps.STEPS and ours["losses"] == pytest.approx(theirs["losses"], rel=1e-5)
+    assert ours["losses"][-1] < ours["losses"][0] and ours["labels"] == theirs["labels"]
+    gradients, expected = (load_file(folder / "gradients.safetensors") for folder in (one, other))
+    assert gradients.keys() == expected.keys() and len(gradients) == 2 * 39
+    for name, gradient in expected.items():
+        if not name.endswith("key.bias"):  # zero in theory: what is there is rounding
+            assert gradient.norm() > 0, name
+            assert (gradients[name] - gradient).norm() <= 1e-5 * gradient.norm(), name
+
+
+@pytest.mark.parametrize("processes, micro, shares", [(1, 16, [[64], [2]]), (2, 16, [[32, 32], [1, 1]]),
+                                                      (3, None, [[22, 21, 21], [1, 1, 0]])])
+def test_processes_and_micro_batches_take_the_same_steps(recipe, alone, tmp_path, processes, micro, shares):
+    statuses, log = together(processes, tmp_path / "log", steps.main, str(recipe), str(tmp_path / "out"), micro)
+    assert statuses == [0] * processes, log
+    assert_same_steps(tmp_path / "out", alone, shares)
+
+
+def test_the_launcher_starts_two_that_take_the_same_steps(recipe, alone, tmp_path):
+    with tools.start([str(recipe), str(tmp_path / "out")], 2, "tests/training/steps.py") as process:
+        log, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, log
+    assert_same_steps(tmp_path / "out", alone, [[32, 32], [1, 1]])
+    assert log.count("validation de") == 1  # the main process alone prints
+
+
+def first_checkpoint(folder: Path, process) -> None:
+    end = time.monotonic() + 90
+    while not checkpoint.found(folder / "checkpoints"):
+        assert process.poll() is None and time.monotonic() < end, process.communicate()[0]
+        time.sleep(0.05)
+
+
+def test_two_processes_stop_together_and_one_goes_on(recipe, tmp_path):
+    options = ("--batch_size", "8", "--dropout", "0", "--epochs", "4", "--checkpoint_every", "4")
+    with tools.start(tools.arguments(recipe, tmp_path / "two", *options), 2) as process:
+        first_checkpoint(tmp_path / "two", process)
+        process.send_signal(signal.SIGTERM)
+        log, _ = process.communicate(timeout=60)
+    assert process.returncode != 0 and "continue with: python train.py --resume --output_dir" in log, log
+    (*_, last) = sorted(map(checkpoint.step_of, checkpoint.found(tmp_path / "two" / "checkpoints")))
+    state = json.loads((tmp_path / "two" / "checkpoints" / f"step-{last}" / "state.json").read_text())
+    assert state["processes"] == 2 and len(list((tmp_path / "two").glob("events*"))) == 1
+    status, log = tools.run_forked(["--resume", "--output_dir", str(tmp_path / "two")], tmp_path / "log")
+    assert status == 0 and f"continuing after step {last} of 36" in log, log
+    assert tools.run_forked(tools.arguments(recipe, tmp_path / "one", *options), tmp_path / "log")[0] == 0
+    ours, theirs = tools.curves(tmp_path / "two")["train/loss"], tools.curves(tmp_path / "one")["train/loss"]
+    assert [step for step, _ in ours] == list(range(1, 37))
+    assert np.allclose(ours, theirs, rtol=1e-4)
+    for name in ("test.de.tsv", "test.fr.tsv"):
+        assert (tmp_path / "two/predictions" / name).read_text() == (tmp_path / "one/predictions" / name).read_text()
+
+
+def test_a_process_that_dies_ends_the_run_with_its_message(recipe, tmp_path):
+    with tools.start(tools.arguments(recipe, tmp_path / "run", "--epochs", "9999", "--batch_size", "8"), 2) as process:
+        first_checkpoint(tmp_path / "run", process)
+        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(workers) == 2
+        os.kill(int(workers[1]), signal.SIGKILL)
+        died = time.monotonic()
+        log, _ = process.communicate(timeout=60)
+    assert process.returncode != 0 and time.monotonic() - died < 60
+    assert "Signal 9 (SIGKILL) received" in log, log
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    assert checkpoint.newest(tmp_path / "run" / "checkpoints")[0]
+
+
+def test_a_mistake_ends_all_processes_with_one_sentence(recipe, tmp_path):
+    argv = tools.arguments(recipe, tmp_path / "run", "--train_langs", "xx")
+    statuses, log = together(2, tmp_path / "log", tools.train_main, argv, str(tmp_path / "log"))
+    assert 2 in statuses and 0 not in statuses and not any(status < 0 for status in statuses)
+    assert "no language 'xx'; there are de, fr" in log
+
+
+def no_space() -> None:
+    def full(content, path):
+        raise OSError(28, "No space left on device")
+
+    checkpoint.save_file = full
+
+
+def test_a_disk_that_is_full_ends_all_processes_with_one_sentence(recipe, tmp_path):
+    argv = tools.arguments(recipe, tmp_path / "run", "--checkpoint_every", "1")
+    statuses, log = together(2, tmp_path / "log", tools.train_main, argv, str(tmp_path / "log"), no_space)
+    assert statuses[0] == 2 and 0 not in statuses and not any(status < 0 for status in statuses)
+    assert "the checkpoint could not be written ([Errno 28] No space left on device)" in log
+
+
+def test_a_model_in_pieces_is_refused():
+    with pytest.raises(UserError, match="FSDP cuts the model into pieces"):
+        machine.check_distribution(DistributedType.FSDP)
+    machine.check_distribution(DistributedType.MULTI_GPU)

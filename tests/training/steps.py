@@ -1,0 +1,54 @@
+"""Gradients of two steps, then losses and predictions, of as many processes as it is started with: ``steps.py RECIPE OUT``.
+
+Run by tests/test_processes.py; the first argument that is a recipe names everything, OUT gets what the main process found.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate.utils import gather_object
+from safetensors.torch import save_file
+
+from ner import experiment
+from ner.evaluation import evaluate
+from ner.options import read_recipe, resolve
+from ner.training import loop, machine
+from ner.training.loop import TrainingData
+
+STEPS = 20
+
+
+def main(recipe: str, output: str, micro_batch_size: int | None = None) -> None:
+    torch.set_num_threads(1)
+    options = replace(resolve(read_recipe(recipe)), max_steps=STEPS, micro_batch_size=micro_batch_size, dropout=0.0)
+    accelerator = machine.accelerator("no")
+    state, _, _ = experiment.build(options, Path(output), accelerator)
+    sentences = loop.group_by_sentence(state.training.windows, len(state.training.lengths))
+    data = TrainingData(sentences, state.training.source, state.tokenizer.pad_token_id, state.tokenizer.padding_side)
+    gradients, shares = {}, []
+    for step in (0, 1):
+        batches, words = loop.step_batches(data, step, options, accelerator.process_index, accelerator.num_processes)
+        state.model.train()
+        loop.accumulate(state.model, batches, words, accelerator)
+        gradients |= {f"{step}/{name}": p.grad.clone() for name, p in state.bare.named_parameters()}
+        state.model.zero_grad()
+        shares.append(sum(int((batch["labels"] >= 0).any(1).sum()) for batch in batches))
+    losses = [result.loss for result in loop.steps(state.model, state.optimizer, data, options, accelerator, state.progress,
+                                                   lambda: False)]
+    scored = evaluate.evaluate(state.model, state.test, state.tags, state.tokenizer, accelerator)
+    found = {"losses": losses, "labels": {lang: item.predictions.labels.tolist() for lang, item in scored.items()}}
+    everyone = gather_object([(shares, found)]) if accelerator.num_processes > 1 else [(shares, found)]
+    assert all(part[1] == found for part in everyone), "processes disagree"
+    if accelerator.is_main_process:
+        Path(output).mkdir()
+        save_file(gradients, Path(output) / "gradients.safetensors")
+        (Path(output) / "found.json").write_text(json.dumps({**found, "shares": np.array([p[0] for p in everyone]).T.tolist()}))
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

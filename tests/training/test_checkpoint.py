@@ -1,0 +1,208 @@
+"""A checkpoint is there whole or not at all, restores every part or raises, and holds no pickle."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+
+from ner.files import checksum
+from ner.model.roberta import TokenClassifier
+from ner.options import UserError
+from ner.training import checkpoint, optim
+from ner.training.loop import Progress
+from tests.model.tools import batch_of, small_config
+
+IDENTITY = {"seed": 42, "batch_size": 64, "tag set": ("O", "B-PER")}
+FILES = ["best.safetensors", "manifest.json", "moments.safetensors", "random.safetensors", "state.json", "weights.safetensors"]
+
+
+def make(seed: int, updates: int = 2):
+    """Accelerator, model and optimizer with something in all of them."""
+    torch.manual_seed(seed)
+    accelerator, model = Accelerator(), TokenClassifier(small_config())
+    model, optimizer = accelerator.prepare(model, optim.adamw(model, 1e-2, 0.01))
+    for _ in range(updates):
+        batch = batch_of([9, 5], 97)
+        model(batch["input_ids"], batch["attention_mask"]).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return accelerator, model, optimizer
+
+
+def write(folder: Path, step: int, parts=None) -> None:
+    accelerator, model, optimizer = parts or make(step)
+    best = {"classifier.bias": torch.full((5,), float(step))}
+    checkpoint.write(folder, accelerator, model, optimizer, Progress(step=step, updates=step, loss_sum=0.1, epochs=[{"f1": 1 / 3}]),
+                     IDENTITY, best)
+
+
+def draws() -> tuple:
+    return random.random(), float(np.random.standard_normal()), float(torch.rand(1))
+
+
+def test_everything_comes_back(tmp_path):
+    accelerator, model, optimizer = make(1)
+    np.random.standard_normal()  # NumPy keeps the second number of a pair
+    write(tmp_path, 7, (accelerator, model, optimizer))
+    expected = draws()
+    _, other, other_optimizer = make(2, updates=0)
+    progress, best = checkpoint.read(tmp_path / "step-7", accelerator, other, other_optimizer, IDENTITY)
+    assert progress == Progress(step=7, updates=7, loss_sum=0.1, epochs=[{"f1": 1 / 3}])
+    assert torch.equal(best["classifier.bias"], torch.full((5,), 7.0))
+    assert draws() == expected
+    for ours, theirs in zip(other.parameters(), model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+        assert other_optimizer.state[ours].keys() == optimizer.state[theirs].keys() == {"step", "exp_avg", "exp_avg_sq"}
+        assert all(torch.equal(value, optimizer.state[theirs][key]) for key, value in other_optimizer.state[ours].items())
+
+
+def test_only_safetensors_and_json(tmp_path):
+    write(tmp_path, 1)
+    folder = tmp_path / "step-1"
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    for path in folder.iterdir():
+        load_file(path) if path.suffix == ".safetensors" else json.loads(path.read_text())
+
+
+def test_the_newest_two_are_kept(tmp_path):
+    (tmp_path / ".step-2.tmp").mkdir(parents=True)  # left by a kill
+    for step in (1, 3, 10, 9):  # the last: a run that was continued before 10, which was damaged
+        write(tmp_path, step)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-3", "step-9"]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["cut", "empty", "flip", "missing", "folder"])
+def test_damage_is_noticed_and_the_older_one_serves(tmp_path, written, name, damage):
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "step-2" / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "folder":
+        path.mkdir()
+    elif damage != "missing":
+        flipped = bytearray(content)
+        flipped[len(content) // 2] ^= 16
+        path.write_bytes({"cut": content[:-1], "empty": b"", "flip": flipped}[damage])
+    assert checkpoint.newest(tmp_path) == (tmp_path / "step-1", [tmp_path / "step-2"])
+
+
+def test_every_byte_counts(tmp_path, written):
+    """A flip anywhere in the two small files, and in places of the large ones."""
+    shutil.copytree(written / "step-2", tmp_path, dirs_exist_ok=True)
+    for name in FILES:
+        path = tmp_path / name
+        content = path.read_bytes()
+        for place in range(0, len(content), 1 if path.name == "manifest.json" else max(1, len(content) // 50)):
+            flipped = bytearray(content)
+            flipped[place] ^= 1
+            path.write_bytes(flipped)
+            assert not checkpoint.whole(tmp_path), (name, place)
+        path.write_bytes(content)
+    assert checkpoint.whole(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for step in (1, 2):
+        write(folder, step)
+    return folder
+
+
+def test_without_a_whole_one(tmp_path):
+    assert checkpoint.newest(tmp_path / "none") == (None, [])
+    (tmp_path / "step-5").mkdir()
+    (tmp_path / "step-x").mkdir()
+    assert checkpoint.newest(tmp_path) == (None, [tmp_path / "step-5"])
+
+
+def rewrite(path: Path, change) -> None:
+    """Change a tensor file or the state of a checkpoint, with a manifest that agrees."""
+    if path.suffix == ".json":
+        state = json.loads(path.read_text())
+        change(state)
+        path.write_text(json.dumps(state))
+    else:
+        content = load_file(path)
+        change(content)
+        save_file(content, path)
+    manifest = path.parent / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), path.name: checksum(path)}))
+
+
+@pytest.mark.parametrize("name, change", [
+    ("weights", lambda t: t.pop("classifier.bias")),
+    ("weights", lambda t: t.update(more=torch.zeros(1))),
+    ("weights", lambda t: t.update({"classifier.bias": torch.zeros(6)})),
+    ("moments", lambda t: t.pop("exp_avg/classifier.bias")),
+    ("moments", lambda t: t.pop("step/classifier.bias")),
+    ("moments", lambda t: t.update({"exp_avg/other": torch.zeros(5)})),
+    ("moments", lambda t: t.update({"exp_avg_sq/classifier.bias": torch.zeros(1)})),
+    ("random", lambda t: t.pop("0/torch")),
+    ("random", lambda t: t.pop("0/words")),
+    ("random", lambda t: t.update({"0/torch": torch.zeros(3, dtype=torch.uint8)})),
+    ("state", lambda s: s["progress"].pop("updates") and s["progress"].update(other=1)),
+    ("state", lambda s: s.pop("processes")),
+])
+def test_a_part_that_does_not_load_raises(tmp_path, written, name, change):
+    shutil.copytree(written / "step-2", tmp_path, dirs_exist_ok=True)
+    rewrite(tmp_path / f"{name}.{'json' if name == 'state' else 'safetensors'}", change)
+    assert checkpoint.whole(tmp_path)
+    accelerator, model, optimizer = make(3, updates=0)
+    with pytest.raises(UserError, match="a part does not load"):
+        checkpoint.read(tmp_path, accelerator, model, optimizer, IDENTITY)
+
+
+def test_what_differs_is_listed(written):
+    with pytest.raises(UserError) as error:
+        checkpoint.read(written / "step-2", *make(3, updates=0), {**IDENTITY, "seed": 7, "tag set": ("O", "B-LOC"), "new": None})
+    text = str(error.value)
+    assert "seed: 42 before, 7 now" in text and "tag set: ['O', 'B-PER'] before, ['O', 'B-LOC'] now" in text
+    assert "batch_size" not in text
+    assert "seed" in checkpoint.identity_options({"seed": 1, "log_every": 2, "resume": True})
+    assert checkpoint.identity_options({"log_every": 2, "output_dir": "x", "checkpoint_every": "epoch"}) == {}
+
+
+@pytest.mark.parametrize("failing", FILES)
+def test_a_write_that_fails_loses_neither_the_older_one_nor_its_message(tmp_path, monkeypatch, failing):
+    write(tmp_path, 1)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "step-1").iterdir()}
+    save, write_text = checkpoint.save_file, Path.write_text
+
+    def full(path):
+        if Path(path).name == failing:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", lambda content, path: full(path) or save(content, path))
+    monkeypatch.setattr(Path, "write_text", lambda path, *text, **more: full(path) or write_text(path, *text, **more))
+    with pytest.raises(UserError, match=r"step-2: the checkpoint could not be written \(.*No space left.*--resume"):
+        write(tmp_path, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "step-1").iterdir()} == before
+
+
+def test_a_scaler_is_restored(tmp_path):
+    accelerator, model, optimizer = make(1)
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    write(tmp_path, 1, (accelerator, model, optimizer))
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    accelerator.scaler.scale(torch.ones(1))  # its scale is made at first use
+    checkpoint.read(tmp_path / "step-1", accelerator, model, optimizer, IDENTITY)
+    assert accelerator.scaler.get_scale() == 8.0
+
+
+def test_a_rank_beyond_those_of_the_checkpoint_keeps_its_random_state(tmp_path, monkeypatch):
+    accelerator, model, optimizer = make(1)
+    write(tmp_path, 1, (accelerator, model, optimizer))
+    monkeypatch.setattr(Accelerator, "process_index", 1)
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    checkpoint.read(tmp_path / "step-1", accelerator, model, optimizer, IDENTITY)
+    assert torch.equal(torch.get_rng_state(), before)
