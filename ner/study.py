@@ -82,7 +82,8 @@ def own_problems(name: str, own) -> list[str]:
     if own is not None and not isinstance(own, dict):
         problems.append(f"expected options such as {{train_langs: [de]}}, found {own!r}")
     if isinstance(own, dict):
-        problems += [f"{key}: belongs to the whole study, not to one run; write it above runs" for key in NOT_IN_CONFIG if key in own]
+        problems += [f"{key}: belongs to the whole study, not to one run; write it above runs"
+                     for key in NOT_IN_CONFIG if key in own]
     return problems
 
 
@@ -93,14 +94,15 @@ def common_problems(planned: Sequence[Planned]) -> list[str]:
     if len(set(uploads)) < len(uploads):
         problems.append("push_to_hub: several runs would write to one repository; name one a run, or none")
     if len({run.options.mixed_precision for run in planned}) > 1:
-        problems.append("mixed_precision: differs between runs; expected one for the whole study, since one process trains it")
+        problems.append("mixed_precision: differs between runs; expected one for the study, which one process trains")
     return problems
 
 
 def seeds_of(name: str, options: Options) -> list[Planned]:
     if options.seeds is None:
         return [Planned(name, options)]
-    return [Planned(f"{name}/seed-{seed}".lstrip("/"), replace(options, seeds=None, seed=seed), name) for seed in options.seeds]
+    return [Planned(f"{name}/seed-{seed}".lstrip("/"), replace(options, seeds=None, seed=seed), name)
+            for seed in options.seeds]
 
 
 def run(recipe: Mapping, source: str = "") -> None:
@@ -130,9 +132,10 @@ def run(recipe: Mapping, source: str = "") -> None:
             continue
         tell(leader, f"\n{place}, {time_left(costs.values(), done.values())}")
         forget_peak_memory()
-        options = replace(one.options, output_dir=str(folder / one.name), resume=(folder / one.name / "config.yaml").exists())
+        place_of = folder / one.name
+        options = replace(one.options, output_dir=str(place_of), resume=(place_of / "config.yaml").exists())
         try:
-            done[one.name] = experiment.run(options, folder / one.name, (folder / one.name).name)
+            done[one.name] = experiment.run(options, place_of, place_of.name)
         except UserError as error:
             raise UserError(f"{place}: {error}") from None
         except Stopped as stop:
@@ -189,15 +192,15 @@ def work(planned: Sequence[Planned]) -> dict[str, float]:
 
     costs = {}
     for group in survey.load([one.options for one in planned]):
-        sizes = {split: {lang: len(rows) for lang, rows in langs.items()} for split, langs in group.corpus.items()}
-        for one in (one for one in planned if one.options in group.runs):
+        for name, options in ((one.name, one.options) for one in planned if one.options in group.runs):
             try:
-                training = sampling.training_set({lang: group.corpus["train"][lang] for lang in one.options.train_langs},
-                                                 one.options.num_train_sentences)
+                training = sampling.training_set({lang: group.corpus["train"][lang] for lang in options.train_langs},
+                                                 options.num_train_sentences)
             except UserError as error:
-                raise UserError(f"run {one.name}: {error}") from None
-            validation = sum(sizes["validation"][lang] for lang in one.options.validation_langs or one.options.eval_langs)
-            costs[one.name] = cost(one.options, len(training), validation, sum(sizes["test"][lang] for lang in one.options.eval_langs))
+                raise UserError(f"run {name}: {error}") from None
+            validation = sum(len(group.corpus["validation"][lang]) for lang in options.validation_langs or options.eval_langs)
+            test = sum(len(group.corpus["test"][lang]) for lang in options.eval_langs)
+            costs[name] = cost(options, len(training), validation, test)
     return costs
 
 
@@ -234,7 +237,8 @@ def over_seeds(folder: Path, seeds: Sequence[int], results: Sequence[dict]) -> d
     from ner.evaluation import compare, scoring
 
     whole = average(results)
-    whole |= {"name": folder.name, "seeds": list(seeds), "options": {**results[0]["options"], "seed": None, "seeds": list(seeds)}}
+    options = {**results[0]["options"], "seed": None, "seeds": list(seeds)}
+    whole |= {"name": folder.name, "seeds": list(seeds), "options": options}
     for split, langs in whole["eval"].items():
         means = [one["eval"][split]["mean_f1"] for one in results]
         langs["mean_f1_sd"] = deviation(means)
@@ -253,7 +257,8 @@ def average(values: Sequence):
     if all(value == first for value in values):
         return first
     if all(isinstance(value, dict) for value in values):
-        return {key: average([value[key] for value in values]) for key in first if all(key in value for value in values)}
+        common = [key for key in first if all(key in value for value in values)]
+        return {key: average([value[key] for value in values]) for key in common}
     if all(isinstance(value, (int, float)) for value in values):
         return statistics.fmean(values)
     return None

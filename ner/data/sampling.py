@@ -1,7 +1,7 @@
 """Which sentences, and in what order: fractions, subsets, order = f(seed, epoch), the share of each process.
 
-Trade-off. Order is arithmetic, not a stream: a batch is a function of (seed, epoch, step), so that a run continues at any
-step without reading what came before, on any number of processes. The price is one permutation an epoch, in memory.
+Trade-off. Order is arithmetic, not a stream: a batch is a function of (seed, epoch, step), so that a run continues at
+any step without reading what came before, on any number of processes. The price is one permutation an epoch, in memory.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ def fraction(rows: Dataset, share: float, seed: int) -> Dataset:
 
 
 def training_set(languages: dict[str, Dataset], num_sentences: int | None) -> Dataset:
-    """One training set: `num_sentences` of each language (the first of a shuffle), several languages shuffled together."""
+    """`num_sentences` of each language (the first of a shuffle with seed 42), several languages shuffled together."""
     parts = []
     for lang, rows in languages.items():
         if num_sentences is not None:
@@ -95,8 +95,8 @@ def step_sentences(sentences: int, batch_size: int, seed: int, step: int) -> np.
 def micro_batches(lengths: list[int], rank: int, processes: int, size: int | None) -> list[list[int]]:
     """The items (by number) that process `rank` computes, cut into forward passes of at most `size` of alike length.
 
-    Items are dealt out by length, so that all processes have about the same work, and all get the same number of passes,
-    some perhaps empty: a process that skipped one would leave the others waiting.
+    Items are dealt out by length, so that all processes have about the same work, and all get the same number of
+    passes, some perhaps empty: a process that skipped one would leave the others waiting.
     ``micro_batches([5, 9, 7], 0, 2, None) -> [[1, 0]]``, ``micro_batches([5, 9, 7], 1, 2, None) -> [[2]]``.
     """
     by_length = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
@@ -107,7 +107,7 @@ def micro_batches(lengths: list[int], rank: int, processes: int, size: int | Non
 
 
 def token_batches(lengths: list[int], budget: int) -> list[list[int]]:
-    """All items, sorted by length, in batches of at most `budget` slots (or one item): ``[3, 9, 4], 9 -> [[1], [2, 0]]``."""
+    """All items by length, in batches of at most `budget` slots or of one item: ``[3, 9, 4], 9 -> [[1], [2, 0]]``."""
     batches = []
     for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= budget:

@@ -72,7 +72,8 @@ def heat_map(tables: Mapping[str, Mapping[str, Mapping[str, Sequence[float] | No
                 if cell and len(cell) == 3:
                     text += f"\n{100 * cell[1]:.1f}–{100 * cell[2]:.1f}"
                 axes.text(x, y, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
-    figure.colorbar(picture, ax=places, label="test F1 (points)", fraction=0.025, pad=0.02, aspect=18).ax.tick_params(labelsize=8)
+    bar = figure.colorbar(picture, ax=places, label="test F1 (points)", fraction=0.025, pad=0.02, aspect=18)
+    bar.ax.tick_params(labelsize=8)
     return figure
 
 
@@ -89,7 +90,8 @@ def learning_curve(lang: str, points: Sequence[tuple[int, Estimate]], zero_shot:
     if published:
         axes.plot(list(published), [100 * value for value in published.values()], color="0.6", linestyle=":", marker="x",
                   markersize=4, linewidth=1, label="published, XLM-R-base, validation F1")
-    axes.errorbar(sizes, f1, [f1 - low, high - f1], capsize=2, elinewidth=0.8, label=f"trained on {lang}, test F1 (95 %)", **style)
+    axes.errorbar(sizes, f1, [f1 - low, high - f1], capsize=2, elinewidth=0.8,
+                  label=f"trained on {lang}, test F1 (95 %)", **style)
     if zero_shot:
         name, (value, bottom, top) = zero_shot
         axes.axhline(100 * value, color=styles([name])[name]["color"], linestyle="--", linewidth=1.2,

@@ -28,7 +28,8 @@ def comparable(tests: Sequence[dict | None], lang: str) -> bool:
 
 def published(rows: Mapping, langs: Sequence[str]) -> dict[str, dict[str, tuple[float] | None]]:
     """The published F1 in the rows that both have, where the test set has the published size; nothing where none has."""
-    same = [lang for lang in langs if comparable([run.test(lang) for row in rows.values() for run in row.values() if run], lang)]
+    runs = [run for row in rows.values() for run in row.values() if run]
+    same = [lang for lang in langs if comparable([run.test(lang) for run in runs], lang)]
     return {label: {lang: (PUBLISHED[label][lang],) if lang in same else None for lang in langs}
             for label in rows if label in PUBLISHED} if same else {}
 
@@ -56,7 +57,8 @@ def opening(runs: Sequence) -> str:
 
 
 def versions(runs: Sequence) -> str:
-    return f"Versions: {unique(', '.join(f'{k} {v}' for k, v in run.results['versions'].items() if v) for run in runs if run.results)}.\n"
+    found = [run.results["versions"] for run in runs if run.results]
+    return f"Versions: {unique(', '.join(f'{name} {version}' for name, version in one.items() if version) for one in found)}.\n"
 
 
 def against_published(ours: Mapping, theirs: Mapping, langs: Sequence[str], table: Callable) -> str:
@@ -67,7 +69,8 @@ def against_published(ours: Mapping, theirs: Mapping, langs: Sequence[str], tabl
         return f"{100 * published[0]:.1f}{outside} ({100 * (mine[0] - published[0]):+.1f})"
 
     lines = [[label, *(cell(ours[label][lang], row[lang]) for lang in langs)] for label, row in theirs.items()]
-    return "\n".join([f"The published test F1 (xlm-roberta-base) in points, and in brackets ours minus it; * outside our interval.\n",
+    return "\n".join(["The published test F1 (xlm-roberta-base) in points, and in brackets ours minus it; * outside our "
+                      "interval.\n",
                       table(["fine-tuned on", *langs], lines)])
 
 
@@ -77,7 +80,8 @@ def why(rows: Mapping, ours: Mapping, theirs: Mapping, langs: Sequence[str]) -> 
              if row[lang] and ours[label][lang]]
     if not pairs:
         return ""
-    above, below = ([name for name, mine, value in pairs if value < mine[1]], [name for name, mine, value in pairs if value > mine[2]])
+    above = [name for name, mine, value in pairs if value < mine[1]]
+    below = [name for name, mine, value in pairs if value > mine[2]]
     runs = [run for row in rows.values() for run in row.values() if run and run.results]
     models = dict.fromkeys(short(run.options["model"]) for run in runs)
     sizes = {lang: run.test(lang)["sentences"] for lang in langs for run in runs if run.test(lang)}
@@ -88,8 +92,8 @@ def why(rows: Mapping, ours: Mapping, theirs: Mapping, langs: Sequence[str]) -> 
     lines = [f"Above the published figure by more than our interval: {', '.join(above) or 'none'}; "
              f"below: {', '.join(below) or 'none'}; within: {len(pairs) - len(above) - len(below)} of {len(pairs)}. Reasons:\n",
              *([] if set(models) == {"xlm-roberta-base"} else [f"- {encoder}"]),
-             f"- Small test sets, {min(sizes.values()):,.0f} to {max(sizes.values()):,.0f} sentences: intervals of up to ±{100 * widest:.1f} "
-             "points here, and as wide around the published figures, which have none. They speak of other sentences, not of "
+             f"- Small test sets, {min(sizes.values()):,.0f} to {max(sizes.values()):,.0f} sentences: intervals of up to "
+             f"±{100 * widest:.1f} points here, and as wide around the published figures, which have none. They speak of other sentences, not of "
              "other seeds, and both sides have one seed a cell unless stated."]
     if "each" in theirs and theirs["each"].get("en"):
         lines.append("- The published cell each/en repeats the zero-shot figure de/en (59.6), while that run's published validation "
@@ -120,11 +124,11 @@ def crossing_text(lang: str, source: str, f1: Sequence[tuple[int, float]], zero_
         return f"fewer than {points[0][0]:,}" if points[0][1] >= level else f"more than {points[-1][0]:,}"
 
     value, low, high = zero_shot
-    text = (f"Training on {lang} alone reaches zero-shot transfer from {source} ({100 * value:.1f}) at about **{place(f1, value)}** "
-            f"labelled sentences ({place(f1, low)} and {place(f1, high)} at the ends of its 95 % interval; interpolated on the "
-            "logarithmic axis).")
+    text = (f"Training on {lang} alone reaches zero-shot transfer from {source} ({100 * value:.1f}) at about "
+            f"**{place(f1, value)}** labelled sentences ({place(f1, low)} and {place(f1, high)} at the ends of its 95 % "
+            "interval; interpolated on the logarithmic axis).")
     if published_curve:
         theirs = list(published_curve.items())
-        text += (f" Published, by the same interpolation: {place(theirs, PUBLISHED[source][lang])}, where the curve is validation F1 "
-                 f"and the zero-shot figure test F1; another encoder needs another number.")
+        text += (f" Published, by the same interpolation: {place(theirs, PUBLISHED[source][lang])}, where the curve is "
+                 "validation F1 and the zero-shot figure test F1; another encoder needs another number.")
     return text + "\n"

@@ -137,14 +137,15 @@ def differences(rows: Matrix, langs: Sequence[str]) -> list[tuple[str, str, dict
 
 
 def write(folder: Path, planned: Mapping[str, Options]) -> list[Path]:
-    """Write the report on all runs in `folder` into it; returns what was written. Raises ``UserError`` where there is none."""
+    """Write the report on all runs in `folder` into it; returns what was written. ``UserError`` where there is none."""
     runs = collect(folder, planned)
     langs = survey.union(run.options["eval_langs"] for run in runs)
     drawn: dict[str, figures.Figure] = {}
     rows = matrix(runs, langs)
-    parts = [f"# {folder.resolve().name}\n", notes.opening(runs), matrix_part(rows, langs, drawn), difference_part(rows, langs),
-             *(curve_part(runs, rows, lang, drawn) for lang in langs), training_part(runs, drawn), runs_part(runs, langs),
-             calibration_part(runs, rows, langs, drawn), speed_part(runs), data_part(runs)]
+    parts = [f"# {folder.resolve().name}\n", notes.opening(runs), matrix_part(rows, langs, drawn),
+             difference_part(rows, langs), *(curve_part(runs, rows, lang, drawn) for lang in langs),
+             training_part(runs, drawn), runs_part(runs, langs), calibration_part(runs, rows, langs, drawn),
+             speed_part(runs), data_part(runs)]
     text = "\n".join(part for part in parts if part)
     (folder / "figures").mkdir(exist_ok=True)
     images = {name: figures.save(figure, folder / "figures" / f"{name}.png") for name, figure in drawn.items()}
@@ -163,12 +164,13 @@ def picture(drawn: dict, name: str, figure: figures.Figure, text: str) -> str:
 
 
 def matrix_part(rows: Matrix, langs: Sequence[str], drawn: dict) -> str:
-    ours = {label: {lang: run.estimate(lang) if run else None for lang, run in row.items()} for label, row in rows.items()}
+    ours = {label: {lang: run.estimate(lang) if run else None for lang, run in row.items()}
+            for label, row in rows.items()}
     theirs = notes.published(rows, langs)
     shown = {"test F1 with 95 % interval": ours} | ({notes.PUBLISHED_NAME: theirs} if theirs else {})
     parts = ["## F1 by training and test language\n", "Micro F1 on the test sets in points, with 95 % bootstrap intervals over "
              "sentences. `each`: the language evaluated on is the only one trained on.\n",
-             table(["fine-tuned on", *langs], [[label, *(points(row[lang]) for lang in langs)] for label, row in ours.items()])]
+             table(["fine-tuned on", *langs], [[label, *map(points, row.values())] for label, row in ours.items()])]
     if ours:
         parts.append(picture(drawn, "f1_matrix", figures.heat_map(shown, langs), "F1 by training and test language"))
     if theirs:
@@ -181,7 +183,8 @@ def difference_part(rows: Matrix, langs: Sequence[str]) -> str:
     found = differences(rows, langs)
     if not found:
         return ""
-    cells = [[what, lang, f"{100 * row['difference']:+.1f} ({100 * row['interval'][0]:+.1f} to {100 * row['interval'][1]:+.1f})",
+    cells = [[what, lang,
+              f"{100 * row['difference']:+.1f} ({100 * row['interval'][0]:+.1f} to {100 * row['interval'][1]:+.1f})",
               compare.p_value(row["p"]), compare.p_value(row["p_randomisation"])] for what, lang, row in found]
     return "\n".join(["## Differences\n", "Both models on the same test sentences: difference of F1 in points with 95 % interval, "
                       "and two-sided p of the paired bootstrap and of approximate randomisation.\n",
@@ -234,7 +237,8 @@ def runs_part(runs: Sequence[Run], langs: Sequence[str]) -> str:
         found = (figures or {}).get("f1_unseen")
         return DASH if found is None else f"{100 * found:.1f} ({figures['unseen_sentences']:,.0f})"
 
-    head = [[run.name, "-".join(run.options["train_langs"]), f"{run.train['sentences']:,}" if run.train else DASH] for run in runs]
+    head = [[run.name, "-".join(run.options["train_langs"]), f"{run.train['sentences']:,}" if run.train else DASH]
+            for run in runs]
     parts = ["## All runs\n", "Test F1 in points with 95 % interval; after ±, the standard deviation over seeds.\n",
              table(["run", "languages", "sentences", *langs], [[*first, *cells(run)] for first, run in zip(head, runs)])]
     if any(unseen(run.test(lang)) != DASH for run in runs for lang in langs):
@@ -252,8 +256,8 @@ def calibration_part(runs: Sequence[Run], rows: Matrix, langs: Sequence[str], dr
     diagrams = {}
     for run in {id(run): run for row in rows.values() for run in row.values() if run}.values():
         bins = {lang: (run.test(lang) or {}).get("calibration") for lang in langs}
-        lines = {lang: tuple(zip(*((x, y) for x, y, words in found if words >= FEWEST_WORDS))) for lang, found in bins.items()
-                 if found and max(words for _, _, words in found) >= FEWEST_WORDS}
+        lines = {lang: tuple(zip(*((x, y) for x, y, words in found if words >= FEWEST_WORDS)))
+                 for lang, found in bins.items() if found and max(words for _, _, words in found) >= FEWEST_WORDS}
         if lines:
             diagrams[run.name] = lines
     parts = ["## Calibration\n", "Expected calibration error over words (15 bins) on the test sets, in points of probability. Most "

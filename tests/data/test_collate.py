@@ -25,6 +25,7 @@ def test_right_padding():
         "labels": [[-100, 1, -100, 3, -100], [-100, 4, -100, -100, -100], [-100, 2, -100, -100, -100]],
         "attention_mask": [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 1, 0, 0]],
         "slots": [0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12],
+        "wanted": [1, 3, 6, 9],
         "lengths": [5, 3, 3],
         "order": [1, 0, 2],
     }
@@ -36,6 +37,7 @@ def test_left_padding():
         "labels": [[-100, 1, -100, 3, -100], [-100, -100, -100, 4, -100], [-100, -100, -100, 2, -100]],
         "attention_mask": [[1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [0, 0, 1, 1, 1]],
         "slots": [0, 1, 2, 3, 4, 7, 8, 9, 12, 13, 14],
+        "wanted": [1, 3, 6, 9],
         "lengths": [5, 3, 3],
         "order": [1, 0, 2],
     }
@@ -52,13 +54,14 @@ def test_slots_read_the_tokens_and_order_leads_back():
         batch = collate(WINDOWS, 1, side)
         tokens = batch["input_ids"].flatten()[batch["slots"]]
         assert tokens.tolist() == [i for row in batch["order"] for i in WINDOWS[row].input_ids.tolist()]
+        assert batch["labels"].flatten()[batch["slots"]][batch["wanted"]].tolist() == [1, 3, 4, 2]
         assert all(batch[key].dtype == torch.int64 for key in ("input_ids", "labels", "attention_mask", "slots"))
 
 
 def test_to_device_moves_tensors_and_leaves_numbers_on_the_host():
     batch = collate(WINDOWS, 1)
     moved = to_device(batch, torch.device("meta"))
-    assert {key: value.device.type for key, value in moved.items() if isinstance(value, torch.Tensor)} == {
-        "input_ids": "meta", "labels": "meta", "attention_mask": "meta", "slots": "meta"}
+    assert {value.device.type for value in moved.values() if isinstance(value, torch.Tensor)} == {"meta"}
+    assert set(moved) == set(batch)
     assert (moved["lengths"], moved["order"]) == ([5, 3, 3], [1, 0, 2])
     assert as_lists(to_device(batch, torch.device("cpu"))) == as_lists(batch)

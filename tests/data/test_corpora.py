@@ -1,4 +1,4 @@
-"""One data set whatever the source: files of every format, folders laid out as the Hub lays them out, the built-in corpus."""
+"""One data set whatever the source: files of every format, folders laid out as on the Hub, the built-in corpus."""
 
 import json
 import logging
@@ -15,14 +15,15 @@ from ner.options import Options, UserError
 from ner.tags import TagSet
 
 NAMES = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"]
-TYPED = (["Ada", "Li", "leitet", "Ems", "in", "Bern"], ["B-PER", "I-PER", "O", "B-ORG", "O", "B-LOC"])  # all three types
+TYPED = (["Ada", "Li", "leitet", "Ems", "in", "Bern"], ["B-PER", "I-PER", "O", "B-ORG", "O", "B-LOC"])
 CORPUS = {"train": [TYPED, (["Ja", "!"], ["O", "O"])], "validation": [(["Thun", ":"], ["B-LOC", "O"])],
           "test": [(["In", "Chur", "."], ["O", "B-LOC", "O"]), (["Li"], ["B-PER"])]}
 LAYOUTS = {  # file ending -> one sentence as text
     "": lambda words, tags: "".join(f"de:{word}\t{tag}\n" for word, tag in zip(words, tags)) + "\n",
     ".txt": lambda words, tags: "".join(f"{word} X {tag}\n" for word, tag in zip(words, tags)) + "\n",
     ".conll": lambda words, tags: "".join(f"{word}\t{tag}\n" for word, tag in zip(words, tags)) + "\n",
-    ".iob2": lambda words, tags: "# id\n" + "".join(f"{i}\t{w}\t{t}\t-\t-\n" for i, (w, t) in enumerate(zip(words, tags), 1)) + "\n",
+    ".iob2": lambda words, tags: "".join(["# id\n", *(f"{i}\t{word}\t{tag}\t-\t-\n" for i, word, tag in
+                                                     zip(range(1, 999), words, tags)), "\n"]),
     ".jsonl": lambda words, tags: json.dumps({"tokens": words, "tags": tags}) + "\n",
 }
 
@@ -33,10 +34,11 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hf-cache")
 
 
-def write_files(folder: Path, corpus=CORPUS, ending: str = "", lang: str = "de", names=("train", "dev", "test")) -> Path:
+def write_files(folder: Path, corpus=CORPUS, ending="", lang="de", names=("train", "dev", "test")) -> Path:
     (folder / lang).mkdir(parents=True, exist_ok=True)
     for sentences, name in zip(corpus.values(), names):
-        (folder / lang / f"{name}{ending}").write_text("".join(LAYOUTS[ending](*pair) for pair in sentences), encoding="utf-8")
+        text = "".join(LAYOUTS[ending](*pair) for pair in sentences)
+        (folder / lang / f"{name}{ending}").write_text(text, encoding="utf-8")
     return folder
 
 
@@ -117,12 +119,13 @@ def test_panx_is_any_such_data_set(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("column", "feature"), [("lang", Value("string")), ("langs", List(Value("string")))])
 def test_a_column_with_the_language(tmp_path, column, feature):
-    splits = {}
     for split, sentences in CORPUS.items():
         mixed = [one for pair in sentences for one in ((["x"], ["O"]), pair)]
         langs = ["fr", "de"] * len(sentences)
-        splits[split] = (mixed, langs if column == "lang" else [[lang] * len(words) for lang, (words, _) in zip(langs, mixed)])
-        write_parquet(tmp_path / "set" / "data" / f"{split}-00000-of-00001.parquet", mixed, **{column: (feature, splits[split][1])})
+        if column == "langs":  # one a word
+            langs = [[lang] * len(words) for lang, (words, _) in zip(langs, mixed)]
+        path = tmp_path / "set" / "data" / f"{split}-00000-of-00001.parquet"
+        write_parquet(path, mixed, **{column: (feature, langs)})
     folder = str(tmp_path / "set")
     corpus, tags = load(dataset=folder)
     check_is_corpus(corpus, tags)
@@ -138,12 +141,13 @@ def test_columns_are_found_by_their_features(tmp_path):
     write_parquet(tmp_path / "a" / "de" / "train.parquet", CORPUS["train"], words="words", tags="labels", id=ids,
                   lang=(Value("string"), ["de", "de"]))
     assert [pair[:2] for pair in read(Options(dataset=str(tmp_path / "a")), "de", "train").sentences] == CORPUS["train"]
-    write_parquet(tmp_path / "b" / "train.parquet", CORPUS["train"], pos_tags=pos, annotator=note, lang=(Value("string"), ["de"] * 2))
+    write_parquet(tmp_path / "b" / "train.parquet", CORPUS["train"], pos_tags=pos, annotator=note,
+                  lang=(Value("string"), ["de", "de"]))
     assert [pair[:2] for pair in read(Options(dataset=str(tmp_path / "b")), "de", "train").sentences] == CORPUS["train"]
     write_parquet(tmp_path / "c" / "train.parquet", CORPUS["train"], tags="labels", pos_tags=pos)
     message = complaint(dataset=str(tmp_path / "c"))
-    assert message.startswith(f"{tmp_path / 'c'}: expected one column with lists of words and one with lists of ClassLabel tags, "
-                              "found tokens: List")
+    assert message.startswith(f"{tmp_path / 'c'}: expected one column with lists of words and one with lists of "
+                              "ClassLabel tags, found tokens: List")
 
 
 def test_one_configuration_without_languages(tmp_path):
@@ -189,7 +193,7 @@ def test_data_sets_that_are_not_to_be_had(tmp_path, monkeypatch):
     assert message.startswith(f"data set {folder}, language 'de', validation: not to be had (ValueError: Unknown split")
     (tmp_path / "set" / "de" / "train-00000-of-00001.parquet").write_bytes(b"PAR1 is no more")
     assert complaint(dataset=folder).startswith(f"data set {folder}, language 'de', train: not to be had (")
-    assert complaint(dataset=str(tmp_path / "none")).startswith(f"data set {tmp_path / 'none'}, language 'de', train: not to be had (")
+    assert complaint(dataset=str(tmp_path / "none")).startswith(f"data set {tmp_path / 'none'}, language 'de'")
     (tmp_path / "script").mkdir()
     (tmp_path / "script" / "script.py").write_text("raise SystemExit('was run')")
     assert "not to be had" in complaint(dataset=str(tmp_path / "script"))
@@ -198,7 +202,8 @@ def test_data_sets_that_are_not_to_be_had(tmp_path, monkeypatch):
         raise ConnectionError("no network\nin detail")
 
     monkeypatch.setattr(corpora, "get_dataset_config_names", offline)
-    assert complaint(dataset="panx") == "data set google/xtreme, language 'de', train: not to be had (ConnectionError: no network)"
+    assert complaint(dataset="panx") == (
+        "data set google/xtreme, language 'de', train: not to be had (ConnectionError: no network)")
 
 
 def test_revision_reaches_the_hub(monkeypatch):
@@ -276,7 +281,8 @@ def test_files_that_are_missing(tmp_path):
     assert complaint(data_dir=str(tmp_path), eval_langs=["it"]) == f"{tmp_path}: no language 'it'; there are de, fr"
     (tmp_path / "fr" / "dev").unlink()
     assert complaint(data_dir=str(tmp_path), eval_langs=["fr"]) == (
-        f"{tmp_path / 'fr'}: no file for the validation split; expected dev or validation [.txt .tsv .conll .iob2 .jsonl]")
+        f"{tmp_path / 'fr'}: no file for the validation split; "
+        "expected dev or validation [.txt .tsv .conll .iob2 .jsonl]")
     assert complaint(data_dir=str(tmp_path / "none")) == (
         f"{tmp_path / 'none'}: No such file or directory; expected a folder with <lang>/train, dev and test files")
     assert complaint(eval_langs=["es"]) == "no language 'es' in the built-in corpus; there are de, fr, it, en"
@@ -294,7 +300,8 @@ def test_empty_splits(tmp_path):
 
 
 def test_fractions_of_every_split(tmp_path):
-    many = {split: [([str(i), "Bern"], ["O", "B-LOC"]) for i in range(n)] for split, n in (("train", 40), ("validation", 20), ("test", 10))}
+    sizes = {"train": 40, "validation": 20, "test": 10}
+    many = {split: [([str(i), "Bern"], ["O", "B-LOC"]) for i in range(n)] for split, n in sizes.items()}
     write_files(tmp_path, many)
     write_files(tmp_path, many, lang="fr")
     corpus, _ = load(data_dir=str(tmp_path), eval_langs=["de"], fractions={"de": 0.33}, sample_seed=5)
@@ -336,13 +343,15 @@ def test_words_out_are_words_in(tmp_path, monkeypatch):
     words = ["Bern", "\u200b", "\u00a0", "A" * 50, "Zu\u0308rich", "👩‍👩‍👧", "\u200fשלום", "a:b", "#", "{"] * 9
     corpus = {split: [TYPED, (words, ["O"] * len(words))] for split in CORPUS}
     folders = [write_files(tmp_path / f"files{ending}", corpus, ending) for ending in LAYOUTS]
-    sources = [{"data_dir": str(folder)} for folder in folders] + [{"dataset": write_hub(tmp_path / "set", {"de": corpus})}]
+    sources = [{"data_dir": str(folder)} for folder in folders]
+    sources.append({"dataset": write_hub(tmp_path / "set", {"de": corpus})})
     for source in sources:
         rows = load(**source)[0]["test"]["de"]
         assert rows["tokens"][1] == words
         for max_length in (16, 17, 23, 64, 512):
-            windows = alignment.encode(list(rows["tokens"]), list(rows["ner_tags"]), OneSubwordALetter(), max_length, max_length // 2)
+            windows = alignment.encode(list(rows["tokens"]), list(rows["ner_tags"]), OneSubwordALetter(), max_length, 8)
             for number, sentence in enumerate((TYPED[0], words)):
-                counts = [(w.first_word, int((w.labels != alignment.IGNORED).sum())) for w in windows if w.sentence == number]
+                own = [window for window in windows if window.sentence == number]
+                counts = [(window.first_word, int((window.labels != alignment.IGNORED).sum())) for window in own]
                 assert [i for first, count in counts for i in range(first, first + count)] == list(range(len(sentence)))
             assert max(len(window.input_ids) for window in windows) <= max_length

@@ -1,4 +1,4 @@
-"""The built-in corpus is the same everywhere, well-formed, and no toy: its test side does not repeat its training side."""
+"""The built-in corpus is the same everywhere, well-formed, and no toy: what is tested is not what was generated."""
 
 import os
 import re
@@ -56,7 +56,8 @@ def test_files_are_marked_without_a_slip(lang):
         assert all(re.fullmatch(r"[^\s\[\]{}]+( [^\s\[\]{}]+)*", value) for value in values)
 
 
-@pytest.mark.parametrize("slip", ["[PER Ada", "Ada ]", "[PER ] .", "[PER a [LOC b ] ]", "a  b", "a ", " a", "[MISC a ]", "[PER a] .", ""])
+@pytest.mark.parametrize("slip", ["[PER Ada", "Ada ]", "[PER ] .", "[PER a [LOC b ] ]", "a  b", "a ", " a", "[MISC a ]",
+                                  "[PER a] .", ""])
 def test_the_check_of_the_markup_sees_slips(slip):
     assert not MARKED.fullmatch(slip)
 
@@ -91,7 +92,8 @@ def test_a_shorter_corpus_is_the_beginning_of_a_longer_one(lang, training):
 def test_the_same_in_every_process(training):
     program = "from ner.data.swiss import generate as g; print([g.sentences(lang, 'train') for lang in g.LANGS])"
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONIOENCODING": "utf-8"}
-    other = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, encoding="utf-8")
+    other = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True,
+                           encoding="utf-8")
     assert other.stdout == f"{[training[lang] for lang in generate.LANGS]}\n", other.stderr
 
 

@@ -17,7 +17,7 @@ from transformers import (
     XLMRobertaForTokenClassification,
 )
 
-from ner.model import builtin
+from ner.model import builtin, pretrained
 
 TAGS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -58,8 +58,7 @@ def tiny_model(family: str = "xlm-roberta", tags: tuple[str, ...] = TAGS, words:
     tokenizer = tokenizer_of(family, words)
     values = dict(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
                   intermediate_size=24, max_position_embeddings=66, type_vocab_size=1, initializer_range=0.3,
-                  pad_token_id=1,
-                  id2label=dict(enumerate(tags)), label2id={tag: i for i, tag in enumerate(tags)})
+                  pad_token_id=1, id2label=dict(enumerate(tags)), label2id={tag: i for i, tag in enumerate(tags)})
     torch.manual_seed(0)
     return MODELS[family](CONFIGS[family](**{**values, **changes})).eval(), tokenizer
 
@@ -90,3 +89,14 @@ def lexicon_folder(folder: Path, tags: tuple[str, ...] = TAGS, lexicon: dict[str
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def opened(folder, attention="packed", **kwargs):
+    """Model (ready to evaluate), configuration and tokenizer of a folder, as this project loads them."""
+    config = pretrained.load_config(folder)
+    tokenizer = pretrained.load_tokenizer(folder, config)
+    return pretrained.load_model(folder, config, attention, **kwargs).eval(), config, tokenizer
+
+
+def contents(folder: Path) -> dict:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
