@@ -6,7 +6,6 @@ seconds, not after an epoch), training with an evaluation an epoch, the test, th
 
 import json
 import shlex
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -223,8 +222,6 @@ def end_epoch(state: Run) -> None:
 def finish(state: Run, results: dict, scored: dict[str, Scored], source: Path, config) -> None:
     """Everything that a finished run leaves behind; results.json last, because it says that the run is finished."""
     print(f"\ntest\n{evaluate.table(scored)}")
-    for left in state.folder.glob(".model-*"):  # by a run that was killed while it saved
-        shutil.rmtree(left)
     pretrained.save_model(state.folder / "model", full_state(state, source), config, state.tokenizer, state.tags.names,
                           publish.model_card(results))
     evaluate.write_predictions(state.folder / "predictions", "test", state.test, scored, state.tags)

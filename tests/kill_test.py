@@ -16,7 +16,7 @@ from tests.training import tools
 LATEST = 2.5  # seconds after its first sign of life at which a process is killed
 
 
-def moment(folder: Path, generator: random.Random) -> tuple[str, float]:
+def moment(generator: random.Random) -> tuple[str, float]:
     """Where to kill: what to wait for, and how long after it."""
     return generator.choice([("anywhere", generator.uniform(0, LATEST)), ("training", generator.uniform(0, LATEST / 2)),
                              ("writing a checkpoint", generator.uniform(0, 0.02)), ("saving model/", generator.uniform(0, 0.05))])
@@ -27,7 +27,7 @@ def reached(folder: Path, place: str) -> bool:
         return any(folder.glob("events*"))
     if place == "writing a checkpoint":
         return any((folder / "checkpoints").glob(".step-*"))
-    return place == "anywhere" or any(folder.glob(".model-*")) or (folder / "model").exists()
+    return place == "anywhere" or (folder / ".model.tmp").exists() or (folder / "model").exists()
 
 
 def live(recipe: Path, folder: Path, kill_at: tuple[str, float] | None) -> int:
@@ -57,7 +57,7 @@ def main(kills: int, seconds: float, folder: Path, seed: int = 0) -> str:
         run = folder / f"run-{runs}"
         while not (run / "results.json").exists():
             left = done < kills and time.monotonic() < end
-            kill_at = moment(run, generator) if left else None
+            kill_at = moment(generator) if left else None
             if live(recipe, run, kill_at) == -9:
                 done += 1
                 lives[runs] += 1

@@ -151,7 +151,7 @@ def die_in(module: str, name: str) -> None:
     setattr(place, last, lambda *arguments: os.kill(os.getpid(), signal.SIGKILL))
 
 
-@pytest.mark.parametrize("module, name, left", [("ner.model.pretrained", "save_file", ".model-"),
+@pytest.mark.parametrize("module, name, left", [("ner.model.pretrained", "save_file", ".model.tmp"),
                                                 ("ner.files", "os.fsync", ".results.json.tmp")])
 def test_a_kill_while_the_last_files_are_written_is_harmless(recipe, straight, tmp_path, module, name, left):
     argv = tools.arguments(recipe, tmp_path / "run", "--resume")

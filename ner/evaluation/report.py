@@ -13,10 +13,10 @@ from typing import NamedTuple
 from ner.data import survey
 from ner.evaluation import board, compare, figures, notes
 from ner.evaluation.figures import Estimate
+from ner.evaluation.notes import DASH, points, table
 from ner.files import read_results, write_whole
 from ner.options import Options, UserError, as_recipe, resolve
 
-DASH = "–"
 FEWEST_WORDS = 20  # of a bin in a reliability diagram
 DEPTH = 3  # folders below the one that is reported on
 
@@ -108,20 +108,6 @@ def crossing(points: Sequence[tuple[int, float]], level: float) -> float | None:
     return None
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
-    """A Markdown table, all but the first column to the right."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
-
-
-def points(estimate: Estimate | None, deviation: float | None = None) -> str:
-    """F1 in points with its interval: 85.9 (85.2–86.6)."""
-    if estimate is None:
-        return DASH
-    f1, low, high = (f"{100 * value:.1f}" for value in estimate)
-    return f"{f1}{f' ± {100 * deviation:.1f}' if deviation is not None else ''} ({low}–{high})"
-
-
 def differences(rows: Matrix, langs: Sequence[str]) -> list[tuple[str, str, dict]]:
     """(what minus what, language, row of `compare`) for every row against the first, and all against each."""
     first = next(iter(rows), None)
@@ -174,7 +160,7 @@ def matrix_part(rows: Matrix, langs: Sequence[str], drawn: dict) -> str:
     if ours:
         parts.append(picture(drawn, "f1_matrix", figures.heat_map(shown, langs), "F1 by training and test language"))
     if theirs:
-        parts.append(notes.against_published(ours, theirs, langs, table))
+        parts.append(notes.against_published(ours, theirs, langs))
         parts.append(notes.why(rows, ours, theirs, langs))
     return "\n".join(parts)
 

@@ -154,6 +154,14 @@ def test_the_curve_takes_monolingual_runs_by_their_size(tmp_path):
     assert [n for n, _ in report.curve(runs, "it")] == [1680]
 
 
+def test_zero_shot_from_another_language_than_the_published_one(tmp_path):
+    report.write(make_study(tmp_path / "study", ["it", "fr", "fr-1000", "fr-250"]), {})
+    text = (tmp_path / "study" / "REPORT.md").read_text()
+    assert list(rows_under(text, "F1 by training and test language")) == ["fr", "each"]  # by name: fr comes first
+    report.write(tmp_path / "study", {name: planned()[name] for name in ("it", "fr", "fr-1000")})  # the study's order
+    assert "zero-shot transfer from it (66.0)" in (tmp_path / "study" / "REPORT.md").read_text()
+
+
 def test_files_and_tensorboard_hold_the_same(whole):
     study, written = whole
     names = {path.stem for path in written if path.suffix == ".png"}

@@ -1,6 +1,6 @@
 """Gradients of two steps, then losses and predictions, of as many processes as it is started with: ``steps.py RECIPE OUT``.
 
-Run by tests/test_processes.py; the first argument that is a recipe names everything, OUT gets what the main process found.
+Run by tests/test_processes.py; OUT, a new folder, gets what the main process found.
 """
 
 import json
