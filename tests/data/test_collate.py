@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from ner.data.alignment import Window
-from ner.data.collate import collate, to_device
+from ner.data.collate import collate, to_device, word_logits
 
 
 def window(ids: list[int], labels: list[int], sentence: int = 0) -> Window:
@@ -56,6 +56,16 @@ def test_slots_read_the_tokens_and_order_leads_back():
         assert tokens.tolist() == [i for row in batch["order"] for i in WINDOWS[row].input_ids.tolist()]
         assert batch["labels"].flatten()[batch["slots"]][batch["wanted"]].tolist() == [1, 3, 4, 2]
         assert all(batch[key].dtype == torch.int64 for key in ("input_ids", "labels", "attention_mask", "slots"))
+
+
+def test_word_logits_are_those_of_the_labelled_tokens():
+    def model(input_ids, attention_mask, lengths, slots, wanted):
+        return torch.nn.functional.one_hot(input_ids.flatten()[slots][wanted], 10).half()
+
+    for side in ("right", "left"):
+        logits, labels = word_logits(model, collate(WINDOWS, 1, side))
+        assert logits.dtype == torch.float32 and logits.argmax(-1).tolist() == [8, 6, 7, 5]
+        assert labels.tolist() == [1, 3, 4, 2]
 
 
 def test_to_device_moves_tensors_and_leaves_numbers_on_the_host():
