@@ -156,8 +156,8 @@ def spoiled(tags, rng):
 
 def test_wrong_annotations_are_found(tmp_path):
     """5 % of the training sentences of the built-in corpus are given a wrong type or boundary; the first two layers of the
-    built-in encoder, trained for a minute, must put a fifth of them among the first n, over four times what chance would (measured: 36 %;
-    with three layers and 1,500 sentences 68 %)."""
+    built-in encoder, trained for a minute, must put a fifth of them among the first n, over four times what chance would
+    (measured: 36 %; with three layers and 1,500 sentences 68 %)."""
     encoder = builtin.encoder_folder()
     (tmp_path / "encoder").mkdir()
     for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json"):

@@ -168,8 +168,8 @@ def write(folder: Path, title: str, split: str, analyses: dict[str, Analysis], t
     write_table(folder / "confusion.tsv", ("language", "gold", *tags.names), (
         (lang, name, *row) for lang, one in analyses.items() for name, row in zip(tags.names, one.confusion.tolist())))
     chosen = {lang: containing(one.sentences, contains) for lang, one in analyses.items()}
-    write_table(folder / "sentences.tsv", ("language", "split", "row", "sum_loss", "mean_loss", "words", "gold", "predicted",
-                                           "loss"), (sentence_cells(one, split) for found in chosen.values() for one in found))
+    header = ("language", "split", "row", "sum_loss", "mean_loss", "words", "gold", "predicted", "loss")
+    write_table(folder / "sentences.tsv", header, (sentence_cells(one, split) for found in chosen.values() for one in found))
     writer = board.open_board(folder)
     for lang, one in analyses.items():
         picture = board.confusion_image(one.confusion, tags.names, f"{lang}, {split}: {one.confusion.sum():,} words")
@@ -207,5 +207,5 @@ def columns(header: Sequence[str], rows: Iterable[Sequence]) -> str:
     """A table in plain text."""
     table = [[cell(value) for value in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(*table)]
-    return "\n".join(" ".join([f"{row[0]:<{widths[0]}}", *(f"{text:>{width + 2}}" for text, width in zip(row[1:], widths[1:]))])
+    return "\n".join(f"{row[0]:<{widths[0]}}" + "".join(f"{text:>{width + 3}}" for text, width in zip(row[1:], widths[1:]))
                      for row in table)

@@ -16,13 +16,16 @@ from ner.tags import TagSet
 HUES = (212, 28, 140, 330, 265, 185, 52, 0)  # degrees; more types go round again, darker
 SHOWN_LOSS = 0.6931  # nats: the gold tag was less likely than all others together
 STYLE = """
-:root{color-scheme:light dark;--ink:#1b1b1b;--paper:#fff;--soft:#666;--line:#ddd;--wrong:#b00020;--l:87%;--s:85%;--e:38%;--cell:#2a6fbb}
+:root{color-scheme:light dark;--ink:#1b1b1b;--paper:#fff;--soft:#666;--line:#ddd;--wrong:#b00020;
+--l:87%;--s:85%;--e:38%;--cell:#2a6fbb}
 @media(prefers-color-scheme:dark){
-:root{--ink:#e8e8e8;--paper:#161616;--soft:#a0a0a0;--line:#3a3a3a;--wrong:#ff7b8a;--l:25%;--s:50%;--e:68%;--cell:#5a9fe8}}
+:root{--ink:#e8e8e8;--paper:#161616;--soft:#a0a0a0;--line:#3a3a3a;--wrong:#ff7b8a;
+--l:25%;--s:50%;--e:68%;--cell:#5a9fe8}}
 *{box-sizing:border-box}
 body{margin:0 auto;padding:1rem;max-width:75rem;color:var(--ink);background:var(--paper);font:16px/1.5 system-ui,sans-serif;
 overflow-wrap:anywhere;-webkit-text-size-adjust:100%}
-h1{font-size:1.5rem;line-height:1.25;margin:.25rem 0 .75rem}h2{font-size:1.25rem;margin:2.5rem 0 .5rem}h3{font-size:1rem;margin:0 0 .35rem}
+h1{font-size:1.5rem;line-height:1.25;margin:.25rem 0 .75rem}
+h2{font-size:1.25rem;margin:2.5rem 0 .5rem}h3{font-size:1rem;margin:0 0 .35rem}
 p{margin:.5rem 0}.soft{color:var(--soft);font-size:.875rem}a{color:inherit}
 .tables{display:flex;flex-wrap:wrap;gap:1.5rem 2.5rem;margin:1rem 0}.tables>div{max-width:100%;overflow-x:auto}
 table{border-collapse:collapse;font-size:.8125rem;font-variant-numeric:tabular-nums;overflow-wrap:normal}
@@ -34,7 +37,8 @@ ol{list-style:none;margin:0;padding:0}li{border-top:1px solid var(--line);paddin
 .row{display:grid;grid-template-columns:5.2rem 1fr;gap:.1rem .5rem;line-height:1.9}
 .row>:first-child{color:var(--soft);font-size:.8125rem;line-height:2.34}
 td.zero{color:var(--soft)}
-@media(max-width:36rem){body{padding:.75rem}table{font-size:.7rem}th,td{padding:.2rem .22rem}.row{grid-template-columns:1fr;margin-top:.3rem}.row>:first-child{line-height:1.4}}
+@media(max-width:36rem){body{padding:.75rem}table{font-size:.7rem}th,td{padding:.2rem .22rem}
+.row{grid-template-columns:1fr;margin-top:.3rem}.row>:first-child{line-height:1.4}}
 mark{color:inherit;background:hsl(var(--h) var(--s) var(--l));border-bottom:2px solid hsl(var(--h) 70% var(--e));
 border-radius:.2rem;padding:.1rem .25rem;-webkit-box-decoration-break:clone;box-decoration-break:clone}
 mark small{font-size:.65rem;font-weight:700;letter-spacing:.03em;margin-left:.3rem}
@@ -101,8 +105,8 @@ def matrix(confusion: np.ndarray, tags: TagSet) -> str:
     rows = []
     for i, (name, counts) in enumerate(zip(tags.names, confusion.tolist())):
         total = max(sum(counts), 1)
-        cells = "".join(f'<td class="{"right" * (i == j)} {"zero" * (not count)}" style="--share:{60 * count / total:.0f}%">{count:,}</td>'
-                        for j, count in enumerate(counts))
+        cells = "".join(f'<td class="{"right" * (i == j)} {"zero" * (not count)}" style="--share:{60 * count / total:.0f}%">'
+                        f"{count:,}</td>" for j, count in enumerate(counts))
         rows.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
     return f'<table class="matrix"><tr><th></th>{head}</tr>{"".join(rows)}</table>'
 
@@ -112,8 +116,9 @@ def sentence(one, number: dict[str, int]) -> str:
     notes = [loss if loss >= SHOWN_LOSS else None for loss in one.loss]
     total, nothing = sum(one.loss), [None] * len(wrong)
     return (f'<li><div class="soft">row {one.row} · loss {total:.2f} · {total / len(one.words):.2f} a word</div>'
-            f'<div class="row"><span>gold</span><span dir="auto">{marked(one.words, one.gold, [False] * len(wrong), nothing, number)}'
-            f'</span></div><div class="row"><span>predicted</span><span dir="auto">'
+            f'<div class="row"><span>gold</span><span dir="auto">'
+            f"{marked(one.words, one.gold, [False] * len(wrong), nothing, number)}</span></div>"
+            f'<div class="row"><span>predicted</span><span dir="auto">'
             f"{marked(one.words, one.predicted, wrong, notes, number)}</span></div></li>")
 
 
