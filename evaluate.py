@@ -14,7 +14,8 @@ from ner.training.signals import Stopped
 def parser() -> Parser:
     result = Parser(prog="evaluate.py", description=__doc__, allow_abbrev=False)
     commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    score = commands.add_parser("score", allow_abbrev=False, help="score a model on a split of a data set, per language")
+    score = commands.add_parser("score", allow_abbrev=False,
+                                help="score a model on a split of a data set, per language")
     add_model(score)
     add_data(score)
     score.add_argument("--output_dir", help="folder for results.json and predictions [runs/NAME-SPLIT, then -2, ...]")
@@ -22,22 +23,29 @@ def parser() -> Parser:
     add_model(tag)
     tag.add_argument("text", nargs="+", help="texts, or - for lines on standard input")
     form = tag.add_mutually_exclusive_group()
-    form.add_argument("--jsonl", action="store_true", help="a JSON line a text: entities with character offsets and scores")
+    form.add_argument("--jsonl", action="store_true",
+                      help="a JSON line a text: entities with character offsets and scores")
     form.add_argument("--subwords", action="store_true", help="a table of subword, id, word number and tag")
-    errors = commands.add_parser("errors", allow_abbrev=False, help="where a model is wrong: tables, pictures, an HTML page")
+    errors = commands.add_parser("errors", allow_abbrev=False,
+                                 help="where a model is wrong: tables, pictures, an HTML page")
     add_model(errors)
     add_data(errors, split="validation")
     errors.add_argument("--contains", metavar="TEXT", help="list only sentences with this text, as '('")
     errors.add_argument("--sentences", type=int, default=100, help="on the page, a language [100]")
     errors.add_argument("--output_dir", help="folder for the files [runs/NAME-errors, then -2, ...]")
-    suspects = commands.add_parser("suspects", allow_abbrev=False, help="find suspicious annotations in the training data",
-                                   description="Two runs, each trained on one half of the training data, check the other's half.",
+    suspects = commands.add_parser("suspects", allow_abbrev=False,
+                                   help="find suspicious annotations in the training data",
+                                   description="Two runs, each trained on one half of the training data, check the "
+                                               "other's half.",
                                    epilog="All options of train.py can be given, too: see train.py --help.")
-    suspects.add_argument("--output", metavar="FILE", help="TSV, as train.py --exclude reads it [runs/NAME-suspects/suspects.tsv]")
+    suspects.add_argument("--output", metavar="FILE",
+                          help="TSV, as train.py --exclude reads it [runs/NAME-suspects/suspects.tsv]")
     suspects.add_argument("--share", type=float, default=0.02, help="list so much of the training data at most [0.02]")
     report = commands.add_parser("report", allow_abbrev=False, help="tables and figures over all runs in a folder")
-    report.add_argument("folder", metavar="FOLDER", help="a study, any folder of runs, or one run; REPORT.md is written into it")
-    compare = commands.add_parser("compare", allow_abbrev=False, help="test two runs on the same sentences for a difference")
+    report.add_argument("folder", metavar="FOLDER",
+                        help="a study, any folder of runs, or one run; REPORT.md is written into it")
+    compare = commands.add_parser("compare", allow_abbrev=False,
+                                  help="test two runs on the same sentences for a difference")
     for name in "ab":
         compare.add_argument(name, metavar=name.upper(), help="folder of a run, with predictions/")
     return result
@@ -120,7 +128,8 @@ def run_errors(args) -> None:
     if accelerator.is_main_process:
         analyses = {lang: errors.analyse(encoded[lang], scored[lang].predictions, trained.tags, trained.tokenizer)
                     for lang in langs}
-        errors.write(folder, f"Errors of {name}, {args.split}", args.split, analyses, trained.tags, args.contains, args.sentences)
+        errors.write(folder, f"Errors of {name}, {args.split}", args.split, analyses, trained.tags, args.contains,
+                     args.sentences)
         for lang, one in analyses.items():
             print(f"{lang}\n{errors.columns(errors.KINDS_HEADER, one.kinds)}\n")
         print(f"{folder}: errors.html, tables (.tsv), confusion matrices (.png), TensorBoard events")
@@ -142,8 +151,8 @@ def run_suspects(args) -> None:
     if accelerator.is_main_process:
         worst = found[: int(args.share * sentences)]
         suspects.write(path, worst)
-        print(f"{path}: the {len(worst)} most doubtful of {sentences} training sentences ({len(found)} are tagged otherwise); "
-              f"look through them, then train with --exclude {path}")
+        print(f"{path}: the {len(worst)} most doubtful of {sentences} training sentences ({len(found)} are tagged "
+              f"otherwise); look through them, then train with --exclude {path}")
     accelerator.end_training()
 
 

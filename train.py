@@ -30,7 +30,8 @@ def main(argv: list[str]) -> int:
             raise UserError("resume: name the run to continue with --output_dir")
         from ner import experiment, files  # imports torch, which --help and a typo need not wait for
 
-        folder = Path(options.output_dir) if options.output_dir else files.new_folder(Path(path).stem if path else "run")
+        folder = (Path(options.output_dir) if options.output_dir
+                  else files.new_folder(Path(path).stem if path else "run"))
         experiment.run(options, folder, folder.resolve().name)
     except UserError as error:
         print(f"train.py: {error}", file=sys.stderr)

@@ -1,16 +1,16 @@
 """The figures that README quotes, measured: ``python -m ner.benchmark [--data_dir DIR]``.
 
 Three arms do the same job with the same encoder, sentences and threads: this project, ``transformers.Trainer``, and the
-Trainer with ``group_by_length``. Each arm is a fresh process, because the peak memory of a process never falls; the arms
-take turns, and the machine's own matrix-multiply rate is measured between them. Batches differ in length, by design in the
-grouped arm, whose first steps are its longest: so every step counts as real tokens per second, a rate of an arm is the
-median over its steps but the first three, and sentences per second are that rate over the mean length of a sentence.
-Ratios hold within one run; times of two runs on a shared machine do not compare.
+Trainer with ``group_by_length``. Each arm is a fresh process, because the peak memory of a process never falls; the
+arms take turns, and the machine's own matrix-multiply rate is measured between them. Batches differ in length, by
+design in the grouped arm, whose first steps are its longest: so every step counts as real tokens per second, a rate of
+an arm is the median over its steps but the first three, and sentences per second are that rate over the mean length of
+a sentence. Ratios hold within one run; times of two runs on a shared machine do not compare.
 
-FLOPs of a step count what has to be computed: 3 * 2 * (layers * sum over real tokens of (4 H^2 + 2 H I + 2 n H) - sum over
-tokens without a label of (H^2 + 2 H I)), with I the intermediate size and n the length of the token's own window: padding
-is none of it, nor what lies behind the last attention of a token whose logits nobody wants. A backward pass costs two
-forward ones; embeddings and head count nothing.
+FLOPs of a step count what has to be computed: 3 * 2 * (layers * sum over real tokens of (4 H^2 + 2 H I + 2 n H) - sum
+over tokens without a label of (H^2 + 2 H I)), with I the intermediate size and n the length of the token's own window:
+padding is none of it, nor what lies behind the last attention of a token whose logits nobody wants. A backward pass
+costs two forward ones; embeddings and head count nothing.
 """
 
 import argparse
@@ -34,8 +34,8 @@ def options_of(args):
 
     data = {"data_dir": args.data_dir, "fractions": {"de": 0.629}} if args.data_dir else {}
     size = {"num_train_sentences": args.sentences} if args.sentences else {}
-    return resolve({**data, **size, "train_langs": ["de"], "eval_langs": ["de"], "model": args.model, "batch_size": args.batch_size,
-                    "max_length": args.subwords or 512, "checkpoint_every": "none"})
+    return resolve({**data, **size, "train_langs": ["de"], "eval_langs": ["de"], "model": args.model,
+                    "batch_size": args.batch_size, "max_length": args.subwords or 512, "checkpoint_every": "none"})
 
 
 def peak_memory_mib() -> float:
@@ -73,9 +73,9 @@ def ours(args) -> dict:
     words = test.lengths[: args.eval_sentences]
     started = time.perf_counter()
     predict(state.model, windows, words, state.tokenizer.pad_token_id, state.tokenizer.padding_side, accelerator)
-    return {"steps": steps, "memory": memory, "eval_seconds": time.perf_counter() - started, "eval_sentences": len(words),
-            "mean_tokens": statistics.mean(tokens_of(state.training.windows)), "rows": len(state.rows),
-            "shape": [config.num_hidden_layers, config.hidden_size, config.intermediate_size]}
+    return {"steps": steps, "memory": memory, "eval_seconds": time.perf_counter() - started,
+            "eval_sentences": len(words), "mean_tokens": statistics.mean(tokens_of(state.training.windows)),
+            "rows": len(state.rows), "shape": [config.num_hidden_layers, config.hidden_size, config.intermediate_size]}
 
 
 def glued(training, subwords: int):
@@ -96,8 +96,8 @@ def glued(training, subwords: int):
 def trainer(args, grouped: bool) -> dict:
     """The same with ``transformers.Trainer`` and its defaults, on the same windows."""
     from datasets import Dataset
-    from transformers import (AutoModelForTokenClassification, AutoTokenizer, DataCollatorForTokenClassification, Trainer,
-                              TrainerCallback, TrainingArguments)
+    from transformers import (AutoModelForTokenClassification, AutoTokenizer, DataCollatorForTokenClassification,
+                              Trainer, TrainerCallback, TrainingArguments)
 
     from ner.data import corpora, sampling
     from ner.evaluation import evaluate
@@ -133,8 +133,9 @@ def trainer(args, grouped: bool) -> dict:
     model = AutoModelForTokenClassification.from_pretrained(source, num_labels=len(tags.names))
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(
-            folder, max_steps=args.steps, per_device_train_batch_size=args.batch_size, per_device_eval_batch_size=args.batch_size,
-            weight_decay=0.01, save_strategy="no", report_to=[], disable_tqdm=True,
+            folder, max_steps=args.steps, per_device_train_batch_size=args.batch_size,
+            per_device_eval_batch_size=args.batch_size, weight_decay=0.01, save_strategy="no", report_to=[],
+            disable_tqdm=True,
             train_sampling_strategy="group_by_length" if grouped else "random")
         training = rows(sampling.training_set(corpus["train"], options.num_train_sentences))
         peer = Trainer(model, settings, train_dataset=training, data_collator=collate, callbacks=[Clock()])
@@ -144,8 +145,8 @@ def trainer(args, grouped: bool) -> dict:
         started = time.perf_counter()
         peer.predict(test)
         seconds = time.perf_counter() - started
-    return {"steps": steps, "memory": memory, "eval_seconds": seconds, "eval_sentences": len(test), "trainer_says": whole,
-            "mean_tokens": statistics.mean(len(ids) for ids in training["input_ids"])}
+    return {"steps": steps, "memory": memory, "eval_seconds": seconds, "eval_sentences": len(test),
+            "trainer_says": whole, "mean_tokens": statistics.mean(len(ids) for ids in training["input_ids"])}
 
 
 def gemm_rate() -> float:
@@ -184,7 +185,8 @@ def in_fresh_process(args, arm: str, **changes) -> dict:
         out = Path(folder) / "result.json"
         words = [f"--{name}={value}" for name, value in values.items() if value not in (None, False) and name != "out"]
         words = [word.removesuffix("=True") for word in words if not word.startswith("--scale")]
-        subprocess.run([sys.executable, "-m", "ner.benchmark", *words, f"--out={out}"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, "-m", "ner.benchmark", *words, f"--out={out}"], check=True,
+                       stdout=subprocess.DEVNULL)
         return json.loads(out.read_text())
 
 
@@ -203,8 +205,9 @@ def compare(args) -> dict:
     per_second = statistics.median(flops(lengths, words, *shape) / seconds
                                    for seconds, lengths, _, words in results["ours"]["steps"][DROPPED:])
     rate = statistics.median(rates)
-    print(f"this machine multiplies fp32 matrices at {rate / 1e9:.0f} GFLOP/s ({min(rates) / 1e9:.0f} to {max(rates) / 1e9:.0f} "
-          f"between the arms); the step reaches {per_second / 1e9:.0f}; table of {results['ours']['rows']} rows; "
+    print(f"this machine multiplies fp32 matrices at {rate / 1e9:.0f} GFLOP/s ({min(rates) / 1e9:.0f} to "
+          f"{max(rates) / 1e9:.0f} between the arms); the step reaches {per_second / 1e9:.0f}; "
+          f"table of {results['ours']['rows']} rows; "
           "'padding' is what an arm's batches hold (ours computes none of it)")
     return {"train_ratio_trainer": mine["sentences/s"] / table["trainer"]["sentences/s"],
             "train_ratio_grouped": mine["sentences/s"] / table["grouped"]["sentences/s"],
@@ -219,12 +222,15 @@ def scale(args) -> dict:
     result = {}
     print(f"{'':<20}{'sentences/s':>13}{'tokens/s':>10}{'memory MiB':>12}{'rows':>9}")
     sizes = [(f"{n} sentences", {"sentences": n}) for n in SCALE_SENTENCES]
-    lengths = [(f"{n} subwords", {"sentences": 4_000, "subwords": n, "steps": DROPPED + 4, "batch_size": 32}) for n in SCALE_SUBWORDS]
+    lengths = [(f"{n} subwords", {"sentences": 4_000, "subwords": n, "steps": DROPPED + 4, "batch_size": 32})
+               for n in SCALE_SUBWORDS]
     for name, changes in sizes + lengths:
         raw = in_fresh_process(args, "ours", eval_sentences=100, **changes)
         row = figures(raw)
-        print(f"{name:<20}{row['sentences/s']:>13.1f}{row['tokens/s']:>10.0f}{row['memory MiB']:>12.0f}{raw['rows']:>9}", flush=True)
-        result[name] = {"sentences_per_second": row["sentences/s"], "memory_mib": row["memory MiB"], "rows": raw["rows"]}
+        print(f"{name:<20}{row['sentences/s']:>13.1f}{row['tokens/s']:>10.0f}{row['memory MiB']:>12.0f}"
+              f"{raw['rows']:>9}", flush=True)
+        result[name] = {"sentences_per_second": row["sentences/s"], "memory_mib": row["memory MiB"],
+                        "rows": raw["rows"]}
     return result
 
 

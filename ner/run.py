@@ -1,4 +1,4 @@
-"""All that one run works with, and what can be read off it: weights to save, figures to report, what makes it itself."""
+"""All that one run works with, and what is read off it: weights to save, figures to report, what makes it itself."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -88,7 +88,8 @@ def training_figures(state: Run) -> dict:
     return {"langs": list(state.options.train_langs), "sentences": len(encoded.lengths), "tokens_per_epoch": per_epoch,
             "steps": progress.step, "processes": state.accelerator.num_processes, "seconds": progress.seconds,
             "sentences_per_second": seen * len(encoded.lengths) / progress.seconds,
-            "tokens_per_second": seen * per_epoch / progress.seconds, "peak_memory_mib": machine.peak_memory_mib(state.accelerator.device),
+            "tokens_per_second": seen * per_epoch / progress.seconds,
+            "peak_memory_mib": machine.peak_memory_mib(state.accelerator.device),
             "selected_epoch": selected_epoch(state)["epoch"], "epochs": progress.epochs}
 
 

@@ -1,12 +1,12 @@
 """A recipe with several named runs (`runs:`) or several seeds (`seeds:`): one command for a whole study.
 
-Options and data of all runs are checked before the first one starts: a typo in the last run should not cost a night. The
-folder itself says what is done: a run with results.json is skipped, one with config.yaml alone is continued, so that the
-same command can be given again at any time. A finished run whose options are not those of the recipe stops the study,
-because skipping it would mix figures of two recipes.
+Options and data of all runs are checked before the first one starts: a typo in the last run should not cost a night.
+The folder itself says what is done: a run with results.json is skipped, one with config.yaml alone is continued, so
+that the same command can be given again at any time. A finished run whose options are not those of the recipe stops the
+study, because skipping it would mix figures of two recipes.
 
-Trade-off. All runs share one process: Ctrl-C and exit status need no relay between processes. The price is that the peak of
-resident memory must be set back between runs, which Linux alone can do.
+Trade-off. All runs share one process: Ctrl-C and exit status need no relay between processes. The price is that the
+peak of resident memory must be set back between runs, which Linux alone can do.
 """
 
 import contextlib
@@ -106,8 +106,8 @@ def seeds_of(name: str, options: Options) -> list[Planned]:
 
 
 def run(recipe: Mapping, source: str = "") -> None:
-    """Train and test what is not finished yet, each run in its folder inside output_dir (default: runs/RECIPE, at every call
-    the same), then sum up runs over several seeds.
+    """Train and test what is not finished yet, each run in its folder inside output_dir (default: runs/RECIPE, at every
+    call the same), then sum up runs over several seeds.
 
     Raises ``UserError``, and `Stopped` where a run was told to stop.
     """
@@ -147,7 +147,8 @@ def run(recipe: Mapping, source: str = "") -> None:
         if leader:
             summary = over_seeds(folder / group, [one.options.seed for one in runs], [done[one.name] for one in runs])
             write_whole(folder / group / "results.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-            print(f"\n{folder / group}: mean and standard deviation of F1 over {len(runs)} seeds\n{seed_table(summary)}")
+            print(f"\n{folder / group}: mean and standard deviation of F1 over {len(runs)} seeds\n"
+                  f"{seed_table(summary)}")
     tell(leader, f"\n{folder}: {len(planned)} runs finished; tables and figures: python evaluate.py report {folder}")
 
 
@@ -166,7 +167,7 @@ def check_folder(folder: Path) -> None:
 
 
 def finished(folder: Path, options: Options) -> dict | None:
-    """The results of a finished run, None for one still to do; ``UserError`` where it was trained with other options."""
+    """The results of a finished run, None for one still to do; ``UserError`` where its options differ."""
     from ner.training import checkpoint
 
     path = folder / "results.json"
@@ -198,7 +199,8 @@ def work(planned: Sequence[Planned]) -> dict[str, float]:
                                                  options.num_train_sentences)
             except UserError as error:
                 raise UserError(f"run {name}: {error}") from None
-            validation = sum(len(group.corpus["validation"][lang]) for lang in options.validation_langs or options.eval_langs)
+            validation = sum(len(group.corpus["validation"][lang])
+                             for lang in options.validation_langs or options.eval_langs)
             test = sum(len(group.corpus["test"][lang]) for lang in options.eval_langs)
             costs[name] = cost(options, len(training), validation, test)
     return costs

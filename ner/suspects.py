@@ -1,9 +1,9 @@
 """Suspicious annotations of the training data, found out of sample.
 
-A model forgives the errors it was trained on. So two runs are trained, each on one half of the training sentences, and each
-says of the other half what it would have tagged. Halves go by the hash of the words, so that equal sentences (PAN-X has
-many, wrong ones too) never vouch for each other. Trade-off: two halves cost as much as one run on everything and score
-every sentence once; more parts would train on more data each, at a multiple of the time.
+A model forgives the errors it was trained on. So two runs are trained, each on one half of the training sentences, and
+each says of the other half what it would have tagged. Halves go by the hash of the words, so that equal sentences
+(PAN-X has many, wrong ones too) never vouch for each other. Trade-off: two halves cost as much as one run on everything
+and score every sentence once; more parts would train on more data each, at a multiple of the time.
 """
 
 import tempfile
@@ -66,7 +66,8 @@ def out_of_sample(options: Options, half: int, accelerator: Accelerator):
         rest = evaluate.select(state.training, np.flatnonzero(~mine).tolist())
         state.training = evaluate.select(state.training, np.flatnonzero(mine).tolist())
         state.validation = {"other half": evaluate.first(rest, WATCHED)}
-        accelerator.print(f"run {half + 1} of 2: trains on {mine.sum()} sentences, scores the other {len(rest.lengths)}")
+        accelerator.print(f"run {half + 1} of 2: trains on {mine.sum()} sentences, "
+                          f"scores the other {len(rest.lengths)}")
         try:
             experiment.train(state, {})
         except Stopped as stop:
@@ -85,9 +86,9 @@ def suspects(part: Encoded, predictions: Predictions, names: Sequence[str]) -> l
 
     The confidence is r / (1 + r), r = probability of the least certain predicted tag / that of the least likely gold
     tag: high where the model is sure of all its tags and of none but them. Share of wrong annotations among the first
-    n, with n wrong ones (5 % of the sentences) in the built-in corpus: 79 % of 48, scored by the quickstart model (which
-    was trained on clean data), 68 % of 71 with two halves of 1,500 sentences and three layers of the encoder. Ranked by
-    the highest loss 75 and 66 %, by the summed loss 60 and 49 %, by the mean loss 58 and 49 %.
+    n, with n wrong ones (5 % of the sentences) in the built-in corpus: 79 % of 48, scored by the quickstart model
+    (which was trained on clean data), 68 % of 71 with two halves of 1,500 sentences and three layers of the encoder.
+    Ranked by the highest loss 75 and 66 %, by the summed loss 60 and 49 %, by the mean loss 58 and 49 %.
     """
     starts = np.concatenate([[0], np.cumsum(part.lengths)])
     likely = np.exp(-predictions.loss.astype(np.float64))

@@ -1,4 +1,4 @@
-"""Studies: what a recipe with `runs` or `seeds` plans, what is skipped and continued, and two tiny ones trained for real."""
+"""Studies: what a recipe with `runs` or `seeds` plans, what is skipped and continued, two tiny ones really trained."""
 
 import json
 import shutil
@@ -29,7 +29,8 @@ def names(recipe: dict) -> list[str]:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_resolves(path):
     recipe = read_recipe(path)
-    options = [one.options for one in study.plan(recipe, path.name)] if study.is_study(recipe) else [resolve(recipe, path.name)]
+    options = ([one.options for one in study.plan(recipe, path.name)] if study.is_study(recipe)
+               else [resolve(recipe, path.name)])
     assert all(set(one.train_langs) <= set(one.eval_langs) for one in options)
     command = path.read_text(encoding="utf-8").split("\n")[0]
     assert command.endswith("train.py") or f"--config configs/{path.name}" in command
@@ -38,7 +39,8 @@ def test_every_recipe_resolves(path):
 def test_the_chapter_is_eleven_runs_and_its_curve_validates_on_french_alone():
     for name, rate in (("chapter4", 2e-4), ("chapter4-xlm-roberta-base", 5e-5)):
         planned = {one.name: one.options for one in study.plan(read_recipe(ROOT / "configs" / f"{name}.yaml"))}
-        assert list(planned) == ["de", "fr", "it", "en", "de-fr", "all", *(f"fr-{n}" for n in (250, 500, 1000, 2000, 4000))]
+        assert list(planned) == ["de", "fr", "it", "en", "de-fr", "all",
+                                 *(f"fr-{n}" for n in (250, 500, 1000, 2000, 4000))]
         assert {one.learning_rate for one in planned.values()} == {rate}
         assert all(one.eval_langs == ["de", "fr", "it", "en"] for one in planned.values())
         for n in (250, 500, 1000, 2000, 4000):
@@ -66,7 +68,8 @@ def test_runs_share_the_options_above_them_and_seeds_are_runs_of_their_own():
 
 
 def test_all_problems_of_all_runs_are_told_at_once():
-    recipe = {"epochz": 3, "runs": {"de": {"batch_size": 0}, "a/b": {"output_dir": "x"}, "fr": ["fr"], "it": {"batch_size": 0}}}
+    recipe = {"epochz": 3, "runs": {"de": {"batch_size": 0}, "a/b": {"output_dir": "x"}, "fr": ["fr"],
+                                    "it": {"batch_size": 0}}}
     with pytest.raises(UserError) as error:
         study.plan(recipe, "r.yaml")
     assert str(error.value).split("\n") == [
@@ -100,7 +103,8 @@ def test_the_command_line_wins_over_named_runs(tmp_path):
 def test_cost_and_time_left():
     options = resolve({"epochs": 3, "batch_size": 10})
     assert study.cost(options, 600, 90, 300) == pytest.approx(1800 + (3 * 90 + 300) / 3)
-    assert study.cost(resolve({"epochs": 3, "batch_size": 10, "max_steps": 5}), 600, 90, 300) == pytest.approx(50 + 390 / 3)
+    assert (study.cost(resolve({"epochs": 3, "batch_size": 10, "max_steps": 5}), 600, 90, 300)
+            == pytest.approx(50 + 390 / 3))
     done = {"train": {"sentences_per_second": 10.0}}
     assert study.time_left([6000, 3000], [None]) == "time left known after the first run"
     assert study.time_left([6000, 3000], [done, None]) == "about 15 min left"
@@ -116,7 +120,8 @@ def test_averages_over_seeds():
 
 
 def test_survey_counts_and_finds_repeated_sentences(tmp_path):
-    for split, text in (("train", "A\tB-PER\n\nB\tO\nC\tB-LOC\n\n"), ("dev", "A\tB-PER\n\n"), ("test", "A\tO\n\nA\tB-PER\n\nD\tO\n\n")):
+    for split, text in (("train", "A\tB-PER\n\nB\tO\nC\tB-LOC\n\n"), ("dev", "A\tB-PER\n\n"),
+                        ("test", "A\tO\n\nA\tB-PER\n\nD\tO\n\n")):
         (tmp_path / "de").mkdir(exist_ok=True)
         (tmp_path / "de" / split).write_text(text)
     runs = [resolve({"data_dir": str(tmp_path), "eval_langs": ["de"], "epochs": epochs}) for epochs in (1, 2)]
@@ -129,8 +134,8 @@ def test_survey_counts_and_finds_repeated_sentences(tmp_path):
 
 @pytest.fixture
 def pretend(monkeypatch):
-    """Runs that write the files of a run and note their options, without training; a name in `stops` is interrupted once,
-    one in `fails` is a mistake of the user's."""
+    """Runs that write the files of a run and note their options, without training; a name in `stops` is interrupted
+    once, one in `fails` is a mistake of the user's."""
     noted = []
 
     def run(options, folder, name):
@@ -212,7 +217,8 @@ def test_seeds_are_summed_up(tmp_path, pretend):
     whole = json.loads((tmp_path / "out" / "results.json").read_text())
     de = whole["eval"]["test"]["de"]
     assert whole["seeds"] == whole["options"]["seeds"] == [1, 2, 6]
-    assert de["f1"] == pytest.approx(0.3) and de["f1_by_seed"] == [0.1, 0.2, 0.6] and de["f1_sd"] == pytest.approx(0.2646, abs=1e-4)
+    assert (de["f1"] == pytest.approx(0.3) and de["f1_by_seed"] == [0.1, 0.2, 0.6]
+            and de["f1_sd"] == pytest.approx(0.2646, abs=1e-4))
     assert de["f1_ci95"] == [0.0, 1.0] and de["sentences"] == 1
     assert whole["eval"]["test"]["mean_f1_sd"] == pytest.approx(0.2646, abs=1e-4)
     assert study.planned_in(tmp_path / "out").keys() == {"seed-1", "seed-2", "seed-6"}
@@ -228,8 +234,9 @@ def encoder(tmp_path_factory):
             shutil.copy(path, folder)
     size = json.loads((source / "config.json").read_text())["vocab_size"]
     torch.manual_seed(0)
-    XLMRobertaModel(XLMRobertaConfig(vocab_size=size, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, pad_token_id=1,
-                                     intermediate_size=16, max_position_embeddings=514)).save_pretrained(folder)
+    XLMRobertaModel(XLMRobertaConfig(vocab_size=size, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+                                     pad_token_id=1, intermediate_size=16,
+                                     max_position_embeddings=514)).save_pretrained(folder)
     return folder
 
 

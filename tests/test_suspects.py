@@ -1,4 +1,4 @@
-"""Suspicious annotations: halves, ranking, the file between suspects and training, and the proof with the real encoder."""
+"""Suspicious annotations: halves, ranking, the file between suspects and training, the proof with the real encoder."""
 
 import hashlib
 import json
@@ -31,7 +31,8 @@ def training():
 
 
 def listed(path, rows, header="language\tsplit\trow\thash"):
-    path.write_text("".join(f"{line}\n" for line in (header, *("\t".join(map(str, row)) for row in rows))), encoding="utf-8")
+    path.write_text("".join(f"{line}\n" for line in (header, *("\t".join(map(str, row)) for row in rows))),
+                    encoding="utf-8")
     return str(path)
 
 
@@ -126,7 +127,8 @@ def test_the_file_that_is_written_is_the_file_that_is_read(training, tmp_path):
 
 def test_too_few_sentences_cannot_be_halved(monkeypatch):
     training = Encoded([["Ada"]], np.array([1]), [1], [], [("de", 0)])
-    monkeypatch.setattr(experiment, "build", lambda options, folder, accelerator: (SimpleNamespace(training=training), 0, 0))
+    monkeypatch.setattr(experiment, "build",
+                        lambda options, folder, accelerator: (SimpleNamespace(training=training), 0, 0))
     with pytest.raises(UserError, match="1 training sentences cannot be halved"):
         suspects.find(SMALL, Accelerator())
 
@@ -155,9 +157,9 @@ def spoiled(tags, rng):
 
 
 def test_wrong_annotations_are_found(tmp_path):
-    """5 % of the training sentences of the built-in corpus are given a wrong type or boundary; the first two layers of the
-    built-in encoder, trained for a minute, must put a fifth of them among the first n, over four times what chance would
-    (measured: 36 %; with three layers and 1,500 sentences 68 %)."""
+    """5 % of the training sentences of the built-in corpus are given a wrong type or boundary; the first two layers of
+    the built-in encoder, trained for a minute, must put a fifth of them among the first n, over four times what chance
+    would (measured: 36 %; with three layers and 1,500 sentences 68 %)."""
     encoder = builtin.encoder_folder()
     (tmp_path / "encoder").mkdir()
     for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json"):
@@ -173,9 +175,10 @@ def test_wrong_annotations_are_found(tmp_path):
         text = "\n".join("".join(f"{word}\t{tag}\n" for word, tag in zip(*pair)) for pair in pairs)
         (tmp_path / "de" / f"{split}.tsv").write_text(text, encoding="utf-8")
     output = tmp_path / "s.tsv"
-    assert script.main(["suspects", "--data_dir", str(tmp_path), "--train_langs", "de", "--model", str(tmp_path / "encoder"),
-                        "--epochs", "4", "--batch_size", "16", "--learning_rate", "5e-4", "--share",
-                        str((len(wrong) + 0.5) / 1000), "--output", str(output)]) == 0
+    assert script.main(["suspects", "--data_dir", str(tmp_path), "--train_langs", "de",
+                        "--model", str(tmp_path / "encoder"), "--epochs", "4", "--batch_size", "16",
+                        "--learning_rate", "5e-4", "--share", str((len(wrong) + 0.5) / 1000),
+                        "--output", str(output)]) == 0
     found = [line.split("\t") for line in output.read_text().split("\n")[1:-1]]
     right = [row for row in found if int(row[2]) in wrong]
     assert len(found) == len(wrong) and len(right) >= len(wrong) / 5

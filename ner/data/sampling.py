@@ -42,8 +42,8 @@ def without(training: Dataset, path: str) -> Dataset:
     """The training set without the sentences that a TSV with the columns language, split, row and hash lists.
 
     To be applied after fractions and subsets: the other sentences are then the ones of the run it is compared with.
-    Sentences of the file that this run does not train on are ignored; ``UserError`` where that is all of them, where a hash
-    is not that of the row's words, or where the file is not such a table.
+    Sentences of the file that this run does not train on are ignored; ``UserError`` where that is all of them, where a
+    hash is not that of the row's words, or where the file is not such a table.
     """
     places = {place: i for i, place in enumerate(zip(training["lang"], training["row"]))}
     dropped = set()

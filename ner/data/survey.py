@@ -1,8 +1,8 @@
 """The data of several runs, read once for all of them, and counted.
 
-A study learns here, before its first run, that every language and enough sentences are there; a report shows what it was
-trained and tested on, and how much of the test set is in the training set. Trade-off: a run reads its data once more (the
-chapter's 40,000 sentences: 10 s), and holds them in memory meanwhile.
+A study learns here, before its first run, that every language and enough sentences are there; a report shows what it
+was trained and tested on, and how much of the test set is in the training set. Trade-off: a run reads its data once
+more (the chapter's 40,000 sentences: 10 s), and holds them in memory meanwhile.
 """
 
 from collections import Counter
@@ -47,7 +47,7 @@ def union(parts: Iterable[Iterable[str]]) -> list[str]:
 
 
 class Row(NamedTuple):
-    """One split and language; `repeated`: other split -> sentences whose exact words occur there, in the same language."""
+    """One split and language; `repeated`: other split -> sentences whose exact words it has in the same language."""
 
     split: str
     lang: str
@@ -58,7 +58,7 @@ class Row(NamedTuple):
 
 
 def rows(corpus: Corpus, tags: TagSet) -> list[Row]:
-    """Sentences, words and entities by type of every split and language, and sentences that an earlier split has, too."""
+    """Sentences, words and entities by type of every split and language, and sentences that an earlier split has."""
     result, seen = [], {}
     for split, langs in corpus.items():
         for lang, sentences in langs.items():

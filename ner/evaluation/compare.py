@@ -1,8 +1,8 @@
 """Predictions on the same sentences, read back from predictions/SPLIT.LANG.tsv: is a difference more than chance?
 
-The files hold words, gold and predicted tags, which is all that counts need: models, data and GPU are not. Before anything
-is compared, words and gold must be equal line by line; figures of different sentences are not paired. Trade-off: tags are
-read as text (10,000 PAN-X sentences: 0.2 s a file, as long as the resampling takes).
+The files hold words, gold and predicted tags, which is all that counts need: models, data and GPU are not. Before
+anything is compared, words and gold must be equal line by line; figures of different sentences are not paired.
+Trade-off: tags are read as text (10,000 PAN-X sentences: 0.2 s a file, as long as the resampling takes).
 """
 
 from collections.abc import Sequence
@@ -54,8 +54,12 @@ def counts(paths: Sequence[Path]) -> tuple[list[np.ndarray], tuple[str, ...]]:
     first = files[0]
     for path, other in zip(paths[1:], files[1:]):
         if (first.words, first.gold, first.lengths) != (other.words, other.gold, other.lengths):
-            raise UserError(f"{paths[0]} and {path}: {difference(first, other)}; expected predictions for the same sentences")
-    known = tags.tag_set({tag[2:] for file in files for tag in {*file.gold, *file.predicted} if tag != "O"})
+            raise UserError(f"{paths[0]} and {path}: {difference(first, other)}; "
+                            "expected predictions for the same sentences")
+    try:
+        known = tags.tag_set({tag[2:] for file in files for tag in {*file.gold, *file.predicted} if tag != "O"})
+    except ValueError as error:
+        raise UserError(f"{' and '.join(map(str, paths))}: {error}") from None
     result = []
     for path, file in zip(paths, files):
         try:
@@ -83,12 +87,13 @@ def prediction_files(run: Path) -> dict[str, Path]:
 
 
 def compare(a: Path, b: Path) -> list[dict]:
-    """A row for every SPLIT.LANG that both runs have: F1 of each, difference (a minus b) with its 95 % interval, and p of
-    paired bootstrap and approximate randomisation."""
+    """A row for every SPLIT.LANG that both runs have: F1 of each, difference (a minus b) with its 95 % interval, and p
+    of paired bootstrap and approximate randomisation."""
     files_a, files_b = prediction_files(a), prediction_files(b)
     common = [name for name in files_a if name in files_b]
     if not common:
-        raise UserError(f"{a} and {b}: no split and language in common ({', '.join(files_a)} against {', '.join(files_b)})")
+        raise UserError(f"{a} and {b}: no split and language in common "
+                        f"({', '.join(files_a)} against {', '.join(files_b)})")
     return [compare_files(name, files_a[name], files_b[name]) for name in common]
 
 
@@ -111,7 +116,8 @@ def table(rows: list[dict]) -> str:
              f"{'p bootstrap':>13}{'p randomisation':>17}"]
     for row in rows:
         low, high = row["interval"]
-        lines.append(f"{row['split']:<11}{row['lang']:<6}{row['sentences']:>10}{100 * row['f1_a']:>8.2f}{100 * row['f1_b']:>8.2f}"
-                     f"{100 * row['difference']:>+8.2f}{f'{100 * low:+.2f} to {100 * high:+.2f}':>19}"
+        lines.append(f"{row['split']:<11}{row['lang']:<6}{row['sentences']:>10}"
+                     f"{100 * row['f1_a']:>8.2f}{100 * row['f1_b']:>8.2f}{100 * row['difference']:>+8.2f}"
+                     f"{f'{100 * low:+.2f} to {100 * high:+.2f}':>19}"
                      f"{p_value(row['p']):>13}{p_value(row['p_randomisation']):>17}")
     return "\n".join(lines)

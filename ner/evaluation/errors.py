@@ -1,9 +1,9 @@
 """Where a model is wrong: loss by subword and by tag, confusions, kinds of error, the sentences with the highest loss.
 
 The subword of a word is its first one, the only one that carries a label and so a loss (of XLM-R's family: the one with
-`▁`); so the counts of German PAN-X are the published ones (Tunstall, von Werra and Wolf 2022, Natural Language Processing
-with Transformers, chapter 4). Losses are cross-entropies in nats. Trade-off: all of it is computed in Python from the
-predictions, a few seconds for 10,000 sentences, because entities of different limits have to be matched one to one.
+`▁`); so the counts of German PAN-X are the published ones (Tunstall, von Werra and Wolf 2022, Natural Language
+Processing with Transformers, chapter 4). Losses are cross-entropies in nats. Trade-off: all is computed in Python
+from the predictions, a few seconds for 10,000 sentences, because entities of unlike limits are matched one to one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -42,7 +42,7 @@ class Analysis(NamedTuple):
     subwords: list[tuple[str, int, float, float]]  # subword, count, mean, sum
     tags: list[tuple[str, int, float, float]]
     confusion: np.ndarray  # (K, K) words: rows gold, columns predicted
-    kinds: list[tuple]  # type, entities in gold, predicted, then one number for each of KINDS; the last row is their sum
+    kinds: list[tuple]  # type, entities in gold, predicted, then one number for each of KINDS; last row: their sum
     sentences: list[Sentence]  # highest summed loss first
 
 
@@ -69,10 +69,11 @@ def first_subwords(encoded: Encoded, tokenizer) -> list[str]:
 
 
 def loss_table(keys: Sequence[str], loss: Sequence[float]) -> list[tuple[str, int, float, float]]:
-    """Count, mean and sum of the loss by key, highest sum first: ``"aba", [1, 5, 2] -> [(b, 1, 5, 5), (a, 2, 1.5, 3)]``."""
+    """Count, mean, sum of loss by key, highest sum first: ``"aba", [1, 5, 2] -> [(b, 1, 5, 5), (a, 2, 1.5, 3)]``."""
     names, place = np.unique(np.asarray(keys, object), return_inverse=True)
     count, total = np.bincount(place), np.bincount(place, np.asarray(loss, np.float64))
-    return [(names[i], int(count[i]), float(total[i] / count[i]), float(total[i])) for i in np.argsort(-total, kind="stable")]
+    return [(names[i], int(count[i]), float(total[i] / count[i]), float(total[i]))
+            for i in np.argsort(-total, kind="stable")]
 
 
 def spans(tags: Sequence[str]) -> list[Span]:
@@ -90,16 +91,17 @@ def spans(tags: Sequence[str]) -> list[Span]:
 def pairs(gold: Sequence[Span], predicted: Sequence[Span]) -> list[tuple[str, Span | None, Span | None]]:
     """Every entity of a sentence once, with its kind and its partner, if it has one.
 
-    Partners, one to one: first entities of the same words (`correct`, or `type` where only the type differs); then, among
-    the rest, entities that share a word (`boundary` where the type is right, else `both`), the same type before another,
-    then more words in common, then the earlier. Gold entities left over are `missed`, predicted ones `spurious`.
+    Partners, one to one: first entities of the same words (`correct`, or `type` where only the type differs); then,
+    among the rest, entities that share a word (`boundary` where the type is right, else `both`), the same type before
+    another, then more words in common, then the earlier. Gold entities left over are `missed`, predicted `spurious`.
     """
     same = {one[:2]: one for one in predicted}
     result = [("correct" if one == same[one[:2]] else "type", one, same[one[:2]]) for one in gold if one[:2] in same]
     matched = {one[:2] for _, one, _ in result}
     rest = [one for one in gold if one[:2] not in matched]
     others = [one for one in predicted if one[:2] not in matched]
-    shared = [(a[2] != b[2], -common, a, b) for a in rest for b in others if (common := min(a[1], b[1]) - max(a[0], b[0])) > 0]
+    shared = [(a[2] != b[2], -common, a, b) for a in rest for b in others
+              if (common := min(a[1], b[1]) - max(a[0], b[0])) > 0]
     for differs, _, a, b in sorted(shared):
         if a in rest and b in others:
             rest.remove(a)
@@ -109,7 +111,7 @@ def pairs(gold: Sequence[Span], predicted: Sequence[Span]) -> list[tuple[str, Sp
 
 
 def kind_table(tagged: Iterable[tuple[Sequence[str], Sequence[str]]], types: Sequence[str]) -> list[tuple]:
-    """By type and over all: entities in gold, predicted, and of each of `KINDS`, from gold and predicted tags a sentence.
+    """By type and over all: entities in gold, predicted, of each of `KINDS`, from gold and predicted tags a sentence.
 
     An entity counts for its gold type, a spurious one and the column `predicted` for the predicted type.
     """
@@ -131,7 +133,8 @@ def sentences(encoded: Encoded, predictions: Predictions, tags: TagSet) -> list[
     result = []
     for (lang, row), words, end in zip(encoded.source, encoded.tokens, ends):
         place = slice(end - len(words), end)
-        gold, predicted = ([tags.names[label] for label in labels[place]] for labels in (encoded.gold, predictions.labels))
+        gold, predicted = ([tags.names[label] for label in labels[place]]
+                           for labels in (encoded.gold, predictions.labels))
         result.append(Sentence(lang, row, words, gold, predicted, predictions.loss[place].tolist()))
     return result
 
@@ -148,15 +151,17 @@ def cell(value) -> str:
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """Tab-separated, UTF-8, no quotation marks (pandas: ``read_csv(path, sep="\\t", quoting=3)``)."""
+    """Tab-separated, UTF-8, no quotation marks.
+
+    pandas reads it with ``read_csv(path, sep="\\t", quoting=3, keep_default_na=False)``."""
     with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
         for row in (header, *rows):
             file.write("\t".join(map(cell, row)) + "\n")
 
 
-def write(folder: Path, title: str, split: str, analyses: dict[str, Analysis], tags: TagSet, contains: str | None = None,
-          shown: int = 100) -> None:
-    """TSV files, confusion matrices as PNG, TensorBoard events and ``errors.html`` with the `shown` worst sentences a language.
+def write(folder: Path, title: str, split: str, analyses: dict[str, Analysis], tags: TagSet,
+          contains: str | None = None, shown: int = 100) -> None:
+    """TSV files, confusion matrices (PNG), TensorBoard events; ``errors.html``: the `shown` worst sentences a language.
 
     `contains` chooses sentences; the tables stay those of the whole split.
     """
@@ -169,7 +174,8 @@ def write(folder: Path, title: str, split: str, analyses: dict[str, Analysis], t
         (lang, name, *row) for lang, one in analyses.items() for name, row in zip(tags.names, one.confusion.tolist())))
     chosen = {lang: containing(one.sentences, contains) for lang, one in analyses.items()}
     header = ("language", "split", "row", "sum_loss", "mean_loss", "words", "gold", "predicted", "loss")
-    write_table(folder / "sentences.tsv", header, (sentence_cells(one, split) for found in chosen.values() for one in found))
+    write_table(folder / "sentences.tsv", header,
+                (sentence_cells(one, split) for found in chosen.values() for one in found))
     writer = board.open_board(folder)
     for lang, one in analyses.items():
         picture = board.confusion_image(one.confusion, tags.names, f"{lang}, {split}: {one.confusion.sum():,} words")
@@ -207,5 +213,5 @@ def columns(header: Sequence[str], rows: Iterable[Sequence]) -> str:
     """A table in plain text."""
     table = [[cell(value) for value in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(*table)]
-    return "\n".join(f"{row[0]:<{widths[0]}}" + "".join(f"{text:>{width + 3}}" for text, width in zip(row[1:], widths[1:]))
-                     for row in table)
+    return "\n".join(f"{row[0]:<{widths[0]}}"
+                     + "".join(f"{text:>{width + 3}}" for text, width in zip(row[1:], widths[1:])) for row in table)

@@ -51,7 +51,8 @@ def select(encoded: Encoded, numbers: Sequence[int]) -> Encoded:
     place = {number: i for i, number in enumerate(numbers)}
     kept = np.zeros(len(encoded.lengths), bool)
     kept[list(numbers)] = True
-    windows = [window._replace(sentence=place[window.sentence]) for window in encoded.windows if window.sentence in place]
+    windows = [window._replace(sentence=place[window.sentence])
+               for window in encoded.windows if window.sentence in place]
     return Encoded([encoded.tokens[i] for i in numbers], encoded.gold[np.repeat(kept, encoded.lengths)],
                    [encoded.lengths[i] for i in numbers], windows, [encoded.source[i] for i in numbers])
 
@@ -86,7 +87,7 @@ def score(encoded: Encoded, predictions: Predictions, tags: TagSet, training: li
 
 
 def calibration(confidence: np.ndarray, correct: np.ndarray) -> dict:
-    """`ece`, and for the reliability diagram `calibration`: mean confidence, accuracy and words of each bin that has any."""
+    """`ece`, and for the reliability diagram `calibration`: mean confidence, accuracy, words of each non-empty bin."""
     found = scoring.calibration(confidence, correct)
     bins = zip(found["confidence"].tolist(), found["accuracy"].tolist(), found["count"].tolist())
     return {"ece": found["ece"], "calibration": [[round(c, 5), round(a, 5), n] for c, a, n in bins if n]}
@@ -108,7 +109,8 @@ def prediction_lines(encoded: Encoded, predictions: Predictions, tags: TagSet) -
     return "".join(rows)
 
 
-def write_predictions(folder: Path, split: str, languages: dict[str, Encoded], scored: dict[str, Scored], tags: TagSet) -> None:
+def write_predictions(folder: Path, split: str, languages: dict[str, Encoded], scored: dict[str, Scored],
+                      tags: TagSet) -> None:
     """``folder/SPLIT.LANG.tsv`` a language."""
     folder.mkdir(parents=True, exist_ok=True)
     for lang, item in scored.items():
@@ -118,10 +120,12 @@ def write_predictions(folder: Path, split: str, languages: dict[str, Encoded], s
 
 def table(scored: dict[str, Scored]) -> str:
     """The F1 table on the screen, a line a language; F1 in points with its 95 % interval."""
-    lines = [f"{'lang':<6}{'F1':>7}{'95 %':>14}{'precision':>11}{'recall':>8}{'strict F1':>11}{'sentences':>11}{'entities':>10}"]
+    lines = [f"{'lang':<6}{'F1':>7}{'95 %':>14}{'precision':>11}{'recall':>8}{'strict F1':>11}"
+             f"{'sentences':>11}{'entities':>10}"]
     for lang, item in scored.items():
         f = item.figures
         low, high = f["f1_ci95"]
-        lines.append(f"{lang:<6}{100 * f['f1']:>7.2f}{f'{100 * low:.1f}-{100 * high:.1f}':>14}{100 * f['precision']:>11.2f}"
-                     f"{100 * f['recall']:>8.2f}{100 * f['f1_strict']:>11.2f}{f['sentences']:>11}{f['entities']:>10}")
+        lines.append(f"{lang:<6}{100 * f['f1']:>7.2f}{f'{100 * low:.1f}-{100 * high:.1f}':>14}"
+                     f"{100 * f['precision']:>11.2f}{100 * f['recall']:>8.2f}{100 * f['f1_strict']:>11.2f}"
+                     f"{f['sentences']:>11}{f['entities']:>10}")
     return "\n".join([*lines, f"{'mean':<6}{100 * mean_f1(scored):>7.2f}"])

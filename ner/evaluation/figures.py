@@ -1,7 +1,7 @@
 """The figures of a report, made for print: 7 inches wide, units on every axis, one colour and one marker a language.
 
-The colours are Okabe and Ito's (Color Universal Design, 2008): they stay apart for the colour-blind, and the markers keep
-lines apart in black and white. F1 is in points (100 = perfect) everywhere.
+The colours are Okabe and Ito's (Color Universal Design, 2008): they stay apart for the colour-blind, and the markers
+keep lines apart in black and white. F1 is in points (100 = perfect) everywhere.
 """
 
 import math
@@ -30,7 +30,8 @@ def styles(langs: Sequence[str]) -> dict[str, dict]:
     others = sorted(set(langs) - set(COLOURS))
     colours = COLOURS | {lang: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, lang in enumerate(others)}
     markers = MARKERS | {lang: OTHER_MARKERS[i % len(OTHER_MARKERS)] for i, lang in enumerate(others)}
-    return {lang: {"color": colours[lang], "marker": markers[lang], "markersize": 4, "linewidth": 1.2} for lang in langs}
+    return {lang: {"color": colours[lang], "marker": markers[lang], "markersize": 4, "linewidth": 1.2}
+            for lang in langs}
 
 
 def plain(axes: Axes) -> None:
@@ -54,7 +55,8 @@ def heat_map(tables: Mapping[str, Mapping[str, Mapping[str, Sequence[float] | No
     known = [cell[0] for table in tables.values() for row in table.values() for cell in row.values() if cell]
     low = 10 * math.floor(10 * min(known, default=0))
     for number, (axes, (title, table)) in enumerate(zip(places, tables.items())):
-        values = np.array([[100 * row[lang][0] if row.get(lang) else np.nan for lang in langs] for row in table.values()])
+        values = np.array([[100 * row[lang][0] if row.get(lang) else np.nan for lang in langs]
+                           for row in table.values()])
         picture = axes.imshow(values, cmap="Blues", vmin=low, vmax=100, aspect="auto")
         axes.set_title(title, fontsize=9, parse_math=False)
         axes.set_xlabel("evaluated on", fontsize=9)
@@ -79,8 +81,8 @@ def heat_map(tables: Mapping[str, Mapping[str, Mapping[str, Sequence[float] | No
 
 def learning_curve(lang: str, points: Sequence[tuple[int, Estimate]], zero_shot: tuple[str, Estimate] | None,
                    published: Mapping[int, float], crossing: float | None) -> Figure:
-    """Test F1 by number of labelled sentences on a logarithmic axis, with 95 % intervals; the published curve is validation
-    F1. `zero_shot`: name of the training set without `lang`, F1."""
+    """Test F1 by number of labelled sentences on a logarithmic axis, with 95 % intervals; the published curve is
+    validation F1. `zero_shot`: name of the training set without `lang`, F1."""
     figure = Figure((WIDTH, 3.4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     plain(axes)
@@ -88,8 +90,8 @@ def learning_curve(lang: str, points: Sequence[tuple[int, Estimate]], zero_shot:
     sizes = [size for size, _ in points]
     f1, low, high = 100 * np.array([estimate for _, estimate in points]).T
     if published:
-        axes.plot(list(published), [100 * value for value in published.values()], color="0.6", linestyle=":", marker="x",
-                  markersize=4, linewidth=1, label="published, XLM-R-base, validation F1")
+        axes.plot(list(published), [100 * value for value in published.values()], color="0.6", linestyle=":",
+                  marker="x", markersize=4, linewidth=1, label="published, XLM-R-base, validation F1")
     axes.errorbar(sizes, f1, [f1 - low, high - f1], capsize=2, elinewidth=0.8,
                   label=f"trained on {lang}, test F1 (95 %)", **style)
     if zero_shot:
@@ -99,8 +101,8 @@ def learning_curve(lang: str, points: Sequence[tuple[int, Estimate]], zero_shot:
         axes.axhspan(100 * bottom, 100 * top, color=styles([name])[name]["color"], alpha=0.15, linewidth=0)
         if crossing:
             axes.axvline(crossing, color="0.3", linewidth=0.8)
-            axes.annotate(f"about {rounded(crossing)} sentences", (crossing, 99), xytext=(4, 0), textcoords="offset points",
-                          va="top", fontsize=8)
+            axes.annotate(f"about {rounded(crossing)} sentences", (crossing, 99), xytext=(4, 0),
+                          textcoords="offset points", va="top", fontsize=8)
     axes.set_xscale("log")
     ticks = sorted({*sizes, *published})
     shown = [tick for tick, after in zip(ticks, [*ticks[1:], math.inf]) if after > 1.25 * tick or tick == ticks[0]]
@@ -114,7 +116,7 @@ def learning_curve(lang: str, points: Sequence[tuple[int, Estimate]], zero_shot:
 
 
 def panels(lines: Mapping[str, Mapping[str, Line]], x: str, y: str, diagonal: bool = False, black: str = "") -> Figure:
-    """A small chart for each title with a line a language; `black` is a line that is no language, `diagonal` adds y = x."""
+    """A small chart a title, with a line a language; `black` is a line that is no language, `diagonal` adds y = x."""
     columns = min(PANELS, len(lines))
     rows = math.ceil(len(lines) / columns)
     figure = Figure((max(3.2, WIDTH * columns / PANELS), 0.5 + 1.75 * rows), dpi=DPI, layout="constrained")

@@ -1,7 +1,7 @@
 """What a report says in words, and the published figures that it compares with.
 
-Sentences are made from the figures, never from memory, so that a report on other runs cannot claim what they do not show.
-The published figures are those of chapter 4 of Tunstall, von Werra and Wolf, Natural Language Processing with Transformers
+Sentences are made from the figures of the runs, so that a report on others cannot claim what they do not show. The
+published figures are those of chapter 4 of Tunstall, von Werra and Wolf, Natural Language Processing with Transformers
 (O'Reilly 2022): xlm-roberta-base on a sample of PAN-X, one seed.
 """
 
@@ -19,7 +19,8 @@ PUBLISHED = {
     "all": {"de": 0.8592, "fr": 0.8568, "it": 0.8646, "en": 0.7678},
 }
 PUBLISHED_SENTENCES = {"de": 6290, "fr": 2290, "it": 840, "en": 590}  # of its test sets
-PUBLISHED_CURVE = {250: 0.008093, 500: 0.161066, 1000: 0.639231, 2000: 0.771843, 4000: 0.822527, 4580: 0.829342}  # French
+PUBLISHED_CURVE = {  # French
+    250: 0.008093, 500: 0.161066, 1000: 0.639231, 2000: 0.771843, 4000: 0.822527, 4580: 0.829342}
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
@@ -42,7 +43,7 @@ def comparable(tests: Sequence[dict | None], lang: str) -> bool:
 
 
 def published(rows: Mapping, langs: Sequence[str]) -> dict[str, dict[str, tuple[float] | None]]:
-    """The published F1 in the rows that both have, where the test set has the published size; nothing where none has."""
+    """The published F1 in the rows that both have, where the test set has the published size; empty where none has."""
     runs = [run for row in rows.values() for run in row.values() if run]
     same = [lang for lang in langs if comparable([run.test(lang) for run in runs], lang)]
     return {label: {lang: (PUBLISHED[label][lang],) if lang in same else None for lang in langs}
@@ -56,7 +57,8 @@ def short(name: str) -> str:
 
 def data_name(options: Mapping) -> str:
     fractions = ", ".join(f"{lang} {share:g}" for lang, share in options["fractions"].items())
-    return short(options["data_dir"] or options["dataset"]) + (f" (share of each split: {fractions})" if fractions else "")
+    return (short(options["data_dir"] or options["dataset"])
+            + (f" (share of each split: {fractions})" if fractions else ""))
 
 
 def unique(values) -> str:
@@ -73,7 +75,8 @@ def opening(runs: Sequence) -> str:
 
 def versions(runs: Sequence) -> str:
     found = [run.results["versions"] for run in runs if run.results]
-    return f"Versions: {unique(', '.join(f'{name} {version}' for name, version in one.items() if version) for one in found)}.\n"
+    return ("Versions: "
+            f"{unique(', '.join(f'{name} {version}' for name, version in one.items() if version) for one in found)}.\n")
 
 
 def against_published(ours: Mapping, theirs: Mapping, langs: Sequence[str]) -> str:
@@ -84,8 +87,8 @@ def against_published(ours: Mapping, theirs: Mapping, langs: Sequence[str]) -> s
         return f"{100 * published[0]:.1f}{outside} ({100 * (mine[0] - published[0]):+.1f})"
 
     lines = [[label, *(cell(ours[label][lang], row[lang]) for lang in langs)] for label, row in theirs.items()]
-    return "\n".join(["The published test F1 (xlm-roberta-base) in points, and in brackets ours minus it; * outside our "
-                      "interval.\n",
+    return "\n".join(["The published test F1 (xlm-roberta-base) in points, and in brackets ours minus it; * outside "
+                      "our interval.\n",
                       table(["fine-tuned on", *langs], lines)])
 
 
@@ -102,17 +105,19 @@ def why(rows: Mapping, ours: Mapping, theirs: Mapping, langs: Sequence[str]) -> 
     sizes = {lang: run.test(lang)["sentences"] for lang in langs for run in runs if run.test(lang)}
     widest = max((mine[2] - mine[1]) / 2 for _, mine, _ in pairs)
     encoder = (f"Another encoder: {', '.join(models)} instead of xlm-roberta-base, trained with learning rate "
-               f"{unique(run.options['learning_rate'] for run in runs)}, {unique(run.options['epochs'] for run in runs)} epochs "
+               f"{unique(run.options['learning_rate'] for run in runs)}, "
+               f"{unique(run.options['epochs'] for run in runs)} epochs "
                f"and batches of {unique(run.options['batch_size'] for run in runs)} (published: 5e-05, 3 and 64).")
     lines = [f"Above the published figure by more than our interval: {', '.join(above) or 'none'}; "
-             f"below: {', '.join(below) or 'none'}; within: {len(pairs) - len(above) - len(below)} of {len(pairs)}. Reasons:\n",
+             f"below: {', '.join(below) or 'none'}; "
+             f"within: {len(pairs) - len(above) - len(below)} of {len(pairs)}. Reasons:\n",
              *([] if set(models) == {"xlm-roberta-base"} else [f"- {encoder}"]),
-             f"- Small test sets, {min(sizes.values()):,.0f} to {max(sizes.values()):,.0f} sentences: intervals of up to "
-             f"±{100 * widest:.1f} points here, and as wide around the published figures, which have none. They speak of other sentences, not of "
-             "other seeds, and both sides have one seed a cell unless stated."]
+             f"- Small test sets, {min(sizes.values()):,.0f} to {max(sizes.values()):,.0f} sentences: intervals of up "
+             f"to ±{100 * widest:.1f} points here, and as wide around the published figures, which have none. They "
+             "speak of other sentences, not of other seeds, and both sides have one seed a cell unless stated."]
     if "each" in theirs and theirs["each"].get("en"):
-        lines.append("- The published cell each/en repeats the zero-shot figure de/en (59.6), while that run's published validation "
-                     "F1 was 57.9: treat that cell as suspect.")
+        lines.append("- The published cell each/en repeats the zero-shot figure de/en (59.6), while that run's "
+                     "published validation F1 was 57.9: treat that cell as suspect.")
     return "\n".join(lines) + "\n"
 
 
@@ -140,10 +145,10 @@ def crossing_text(lang: str, source: str, f1: Sequence[tuple[int, float]], zero_
 
     value, low, high = zero_shot
     text = (f"Training on {lang} alone reaches zero-shot transfer from {source} ({100 * value:.1f}) at about "
-            f"**{place(f1, value)}** labelled sentences ({place(f1, low)} and {place(f1, high)} at the ends of its 95 % "
-            "interval; interpolated on the logarithmic axis).")
+            f"**{place(f1, value)}** labelled sentences ({place(f1, low)} and {place(f1, high)} at the ends of its "
+            "95 % interval; interpolated on the logarithmic axis).")
     if published_curve:
         theirs = list(published_curve.items())
-        text += (f" Published, for de, by the same interpolation: {place(theirs, PUBLISHED['de'][lang])}, where the curve is "
-                 "validation F1 and the zero-shot figure test F1; another encoder needs another number.")
+        text += (f" Published, for de, by the same interpolation: {place(theirs, PUBLISHED['de'][lang])}, where the "
+                 "curve is validation F1 and the zero-shot figure test F1; another encoder needs another number.")
     return text + "\n"

@@ -13,7 +13,7 @@ import numpy as np
 
 from ner.tags import TagSet
 
-HUES = (212, 28, 140, 330, 265, 185, 52, 0)  # degrees; more types go round again, darker
+HUES = (212, 28, 140, 330, 265, 185, 52, 0)  # degrees; more types go round again, a little further
 SHOWN_LOSS = 0.6931  # nats: the gold tag was less likely than all others together
 STYLE = """
 :root{color-scheme:light dark;--ink:#1b1b1b;--paper:#fff;--soft:#666;--line:#ddd;--wrong:#b00020;
@@ -22,7 +22,8 @@ STYLE = """
 :root{--ink:#e8e8e8;--paper:#161616;--soft:#a0a0a0;--line:#3a3a3a;--wrong:#ff7b8a;
 --l:25%;--s:50%;--e:68%;--cell:#5a9fe8}}
 *{box-sizing:border-box}
-body{margin:0 auto;padding:1rem;max-width:75rem;color:var(--ink);background:var(--paper);font:16px/1.5 system-ui,sans-serif;
+body{margin:0 auto;padding:1rem;max-width:75rem;color:var(--ink);background:var(--paper);\
+font:16px/1.5 system-ui,sans-serif;
 overflow-wrap:anywhere;-webkit-text-size-adjust:100%}
 h1{font-size:1.5rem;line-height:1.25;margin:.25rem 0 .75rem}
 h2{font-size:1.25rem;margin:2.5rem 0 .5rem}h3{font-size:1rem;margin:0 0 .35rem}
@@ -71,9 +72,12 @@ def render(title: str, parts: list[Part], tags: TagSet, contains: str | None) ->
 <h1>{escape(title)}</h1>
 <p>{links}</p>
 <p>{legend} <span class="wrong">word with a wrong tag</span><sub>4.2</sub></p>
-<p class="soft">The small number is the loss of the gold tag in nats, shown from {SHOWN_LOSS:.2f} on (the model gave the gold tag
-less than one half). Sentences stand by summed loss, highest first. Kinds of error: type = right words, wrong type; boundary =
-right type, words partly right; both = neither quite right; missed and spurious = no entity shares a word.</p>
+<p class="soft">The small number is the loss of the gold tag in nats, shown from {SHOWN_LOSS:.2f} on \
+(the model gave the gold tag
+less than one half). Sentences stand by summed loss, highest first. Kinds of error: \
+type = right words, wrong type; boundary =
+right type, words partly right; both = neither quite right; \
+missed and spurious = no entity is left to match it with.</p>
 {body}</body></html>
 """
 
@@ -84,7 +88,8 @@ def language(anchor: str, part: Part, tags: TagSet, number: dict[str, int], cont
     items = "".join(sentence(one, number) for one in part.sentences)
     return (f'<h2 id="{anchor}">{escape(part.lang)}</h2><div class="tables"><div>{matrix(part.confusion, tags)}'
             f'<div class="soft">words: rows gold, columns predicted</div></div>{tables}</div>'
-            f"<h3>Sentences{which}, highest loss first ({len(part.sentences):,} of {part.found:,})</h3><ol>{items}</ol>")
+            f"<h3>Sentences{which}, highest loss first ({len(part.sentences):,} of {part.found:,})</h3>"
+            f"<ol>{items}</ol>")
 
 
 def table(header: Sequence[str], rows: list[tuple]) -> str:
@@ -105,8 +110,8 @@ def matrix(confusion: np.ndarray, tags: TagSet) -> str:
     rows = []
     for i, (name, counts) in enumerate(zip(tags.names, confusion.tolist())):
         total = max(sum(counts), 1)
-        cells = "".join(f'<td class="{"right" * (i == j)} {"zero" * (not count)}" style="--share:{60 * count / total:.0f}%">'
-                        f"{count:,}</td>" for j, count in enumerate(counts))
+        cells = "".join(f'<td class="{"right" * (i == j)} {"zero" * (not count)}" '
+                        f'style="--share:{60 * count / total:.0f}%">{count:,}</td>' for j, count in enumerate(counts))
         rows.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
     return f'<table class="matrix"><tr><th></th>{head}</tr>{"".join(rows)}</table>'
 
@@ -122,7 +127,8 @@ def sentence(one, number: dict[str, int]) -> str:
             f"{marked(one.words, one.predicted, wrong, notes, number)}</span></div></li>")
 
 
-def marked(words: list[str], tags: list[str], wrong: list[bool], notes: list[float | None], number: dict[str, int]) -> str:
+def marked(words: list[str], tags: list[str], wrong: list[bool], notes: list[float | None],
+           number: dict[str, int]) -> str:
     """The sentence with its entities in the colour of their type (an I-X that continues no X opens an entity)."""
     result, before = [], "O"
     for word, tag, bad, note in zip(words, tags, wrong, notes):

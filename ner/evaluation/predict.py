@@ -1,7 +1,7 @@
 """A corpus and a model -> one tag a word, nothing lost.
 
 Windows are sorted by length and cut into batches of about the same number of slots, dealt out to the processes, and the
-results put back by word number. A word that was answered twice or not at all stops the run: better no figure than a wrong
+results put back by word number. A word answered twice or not at all stops the run: better no figure than a wrong
 one. Trade-off: larger batches than `SLOTS` gain nothing on a CPU (they fall out of its cache) and little on a GPU.
 """
 

@@ -1,8 +1,9 @@
 """Tables and figures over many runs: REPORT.md, figures/*.png, and the same for TensorBoard in report/.
 
-Everything comes from the runs' results.json and predictions, so that a report costs seconds and needs no model; the data are
-read again for the data table alone, which is left out where they are not at hand. A study that is not finished has dashes.
-The published figures stand beside ours only for a test set of the published size: on other sentences they say nothing.
+Everything comes from the runs' results.json and predictions, so that a report costs seconds and needs no model; the
+data are read again for the data table alone, which is left out where they are not at hand. A study that is not finished
+has dashes. The published figures stand beside ours only for a test set of the published size: on other sentences they
+say nothing.
 """
 
 import math
@@ -69,8 +70,9 @@ def finished_below(folder: Path, depth: int) -> list[Path]:
 
 
 def matrix(runs: Sequence[Run], langs: Sequence[str]) -> Matrix:
-    """The chapter's rows: the first language trained on alone (zero-shot on the others), sets of languages, each language on
-    its own, all. Of several runs on the same languages the one with the most sentences counts, of equal ones the first."""
+    """The chapter's rows: the first language trained on alone (zero-shot on the others), sets of languages, each
+    language on its own, all. Of several runs on the same languages the one with the most sentences counts, of equal
+    ones the first."""
     best: dict[tuple[str, ...], Run] = {}
     for run in runs:
         key = tuple(run.options["train_langs"])
@@ -154,8 +156,8 @@ def matrix_part(rows: Matrix, langs: Sequence[str], drawn: dict) -> str:
             for label, row in rows.items()}
     theirs = notes.published(rows, langs)
     shown = {"test F1 with 95 % interval": ours} | ({notes.PUBLISHED_NAME: theirs} if theirs else {})
-    parts = ["## F1 by training and test language\n", "Micro F1 on the test sets in points, with 95 % bootstrap intervals over "
-             "sentences. `each`: the language evaluated on is the only one trained on.\n",
+    parts = ["## F1 by training and test language\n", "Micro F1 on the test sets in points, with 95 % bootstrap "
+             "intervals over sentences. `each`: the language evaluated on is the only one trained on.\n",
              table(["fine-tuned on", *langs], [[label, *map(points, row.values())] for label, row in ours.items()])]
     if ours:
         parts.append(picture(drawn, "f1_matrix", figures.heat_map(shown, langs), "F1 by training and test language"))
@@ -172,9 +174,10 @@ def difference_part(rows: Matrix, langs: Sequence[str]) -> str:
     cells = [[what, lang,
               f"{100 * row['difference']:+.1f} ({100 * row['interval'][0]:+.1f} to {100 * row['interval'][1]:+.1f})",
               compare.p_value(row["p"]), compare.p_value(row["p_randomisation"])] for what, lang, row in found]
-    return "\n".join(["## Differences\n", "Both models on the same test sentences: difference of F1 in points with 95 % interval, "
-                      "and two-sided p of the paired bootstrap and of approximate randomisation.\n",
-                      table(["", "language", "difference", "p bootstrap", "p randomisation"], cells), notes.gains(found)])
+    return "\n".join(["## Differences\n", "Both models on the same test sentences: difference of F1 in points with "
+                      "95 % interval, and two-sided p of the paired bootstrap and of approximate randomisation.\n",
+                      table(["", "language", "difference", "p bootstrap", "p randomisation"], cells),
+                      notes.gains(found)])
 
 
 def curve_part(runs: Sequence[Run], rows: Matrix, lang: str, drawn: dict) -> str:
@@ -210,7 +213,8 @@ def training_part(runs: Sequence[Run], drawn: dict) -> str:
         return ""
     return "\n".join([
         "## Training curves\n",
-        picture(drawn, "validation_f1", figures.panels(f1, "epoch", "validation F1 (points)"), "validation F1 by epoch"),
+        picture(drawn, "validation_f1", figures.panels(f1, "epoch", "validation F1 (points)"),
+                "validation F1 by epoch"),
         picture(drawn, "loss", figures.panels(loss, "epoch", "loss (nats a word)", black="training"),
                 "loss by epoch, training (mean over the epoch, with dropout) and validation")])
 
@@ -226,7 +230,8 @@ def runs_part(runs: Sequence[Run], langs: Sequence[str]) -> str:
     head = [[run.name, "-".join(run.options["train_langs"]), f"{run.train['sentences']:,}" if run.train else DASH]
             for run in runs]
     parts = ["## All runs\n", "Test F1 in points with 95 % interval; after ±, the standard deviation over seeds.\n",
-             table(["run", "languages", "sentences", *langs], [[*first, *cells(run)] for first, run in zip(head, runs)])]
+             table(["run", "languages", "sentences", *langs],
+                   [[*first, *cells(run)] for first, run in zip(head, runs)])]
     if any(unseen(run.test(lang)) != DASH for run in runs for lang in langs):
         parts += ["F1 on test sentences whose words are not among the run's training sentences, and their number:\n",
                   table(["run", *langs], [[run.name, *(unseen(run.test(lang)) for lang in langs)] for run in runs])]
@@ -246,8 +251,8 @@ def calibration_part(runs: Sequence[Run], rows: Matrix, langs: Sequence[str], dr
                  for lang, found in bins.items() if found and max(words for _, _, words in found) >= FEWEST_WORDS}
         if lines:
             diagrams[run.name] = lines
-    parts = ["## Calibration\n", "Expected calibration error over words (15 bins) on the test sets, in points of probability. Most "
-             "words are no entity and easy, so a small figure is no praise.\n",
+    parts = ["## Calibration\n", "Expected calibration error over words (15 bins) on the test sets, in points of "
+             "probability. Most words are no entity and easy, so a small figure is no praise.\n",
              table(["run", *langs], [[run.name, *(ece(run.test(lang)) for lang in langs)] for run in runs])]
     if diagrams:
         figure = figures.panels(diagrams, "confidence (probability of the predicted tag)", "accuracy", diagonal=True)
@@ -262,7 +267,8 @@ def speed_part(runs: Sequence[Run]) -> str:
               f"{run.train['peak_memory_mib']:,.0f}", run.train.get("processes", DASH)] for run in runs if run.train]
     if not lines:
         return ""
-    header = ["run", "sentences", "steps", "training (min)", "sentences/s", "subwords/s", "peak memory (MiB)", "processes"]
+    header = ["run", "sentences", "steps", "training (min)", "sentences/s", "subwords/s", "peak memory (MiB)",
+              "processes"]
     return "\n".join(["## Speed and memory\n", "Training steps only, without evaluation; memory of the main process "
                       "(resident, or allocated on the GPU).\n", table(header, lines), notes.versions(runs)])
 
@@ -275,7 +281,8 @@ def data_part(runs: Sequence[Run]) -> str:
     parts = ["## Data\n"]
     for group in groups:
         header = ["split", "language", "sentences", "words", *group.tags.types, "also in train", "also in validation"]
-        lines = [[row.split, row.lang, f"{row.sentences:,}", f"{row.words:,}", *(f"{n:,}" for n in row.entities.values()),
+        lines = [[row.split, row.lang, f"{row.sentences:,}", f"{row.words:,}",
+                  *(f"{n:,}" for n in row.entities.values()),
                   *(share(row.repeated.get(earlier), row.sentences) for earlier in ("train", "validation"))]
                  for row in survey.rows(group.corpus, group.tags)]
         parts += [f"{notes.data_name(as_recipe(group.runs[0]))}. Runs may train on a part. `also in`: sentences "

@@ -1,9 +1,9 @@
 """Dropout whose random bits cost a third of PyTorch's on a CPU.
 
-Trade-off. PyTorch draws one Bernoulli number an element, on one thread of a CPU: with BERT's 25 dropouts that was a tenth of
-a training step. Here one 64-bit draw of PyTorch's own generator serves four elements, with probabilities that are multiples
-of 1/65536 (0.1 becomes 0.100006, and the scale accordingly, so that the mean stays exact). On a GPU, where random bits are
-free, it is `torch.nn.functional.dropout`. Srivastava et al. 2014 (JMLR 15).
+Trade-off. PyTorch draws one Bernoulli number an element, on one thread of a CPU: with BERT's 25 dropouts that was a
+tenth of a training step. Here one 64-bit draw of PyTorch's own generator serves four elements, with probabilities that
+are multiples of 1/65536 (0.1 becomes 0.100006, and the scale accordingly, so that the mean stays exact). On a GPU,
+where random bits are free, it is `torch.nn.functional.dropout`. Srivastava et al. 2014 (JMLR 15).
 """
 
 import torch

@@ -1,9 +1,9 @@
 """Padded <-> packed: tensors of real tokens only, and the groups of rows in which attention runs.
 
 Trade-off. Everything but attention is computed a token at a time, so it runs on the T real tokens of a batch of B x L
-slots. Attention needs rows, so the packed tokens are laid out again as rows, but in a few groups of alike length: rows come
-sorted by length from the collator, so each group is a contiguous slice and pads almost nothing. One row a group would pad
-nothing at all and spends the time on calls instead; one group is the usual padding.
+slots. Attention needs rows, so the packed tokens are laid out again as rows, but in a few groups of alike length: rows
+come sorted by length from the collator, so each group is a contiguous slice and pads almost nothing. One row a group
+would pad nothing at all and spends the time on calls instead; one group is the usual padding.
 The two index functions are each other's gradient, which PyTorch's own (an addition into possibly doubled places) is not
 told: a copy is several times faster on a CPU. Unpadding once before the first layer follows NVIDIA's MLPerf BERT and
 ModernBERT (Warner et al. 2024, arXiv:2412.13663).
@@ -70,7 +70,7 @@ def positions(lengths: list[int], first: int) -> Tensor:
 def boundaries(lengths: list[int], groups: int) -> list[int]:
     """Row numbers at which a new group begins (and the end), so that the groups hold about equally many tokens.
 
-    [9, 5, 4, 2, 2], 2 -> [0, 2, 5]. Rows of one length stay together, because a group of them needs neither mask nor copy.
+    [9, 5, 4, 2, 2], 2 -> [0, 2, 5]. Rows of one length stay together: a group of them needs neither mask nor copy.
     """
     cuts, seen, total = [0], 0, sum(lengths)
     for row, length in enumerate(lengths):
@@ -81,7 +81,7 @@ def boundaries(lengths: list[int], groups: int) -> list[int]:
 
 
 def attention_groups(lengths: list[int], groups: int, device: torch.device) -> list[Group]:
-    """The layout of attention for rows of `lengths` tokens; built on the host, so that no device has to be waited for."""
+    """The layout of attention for rows of `lengths` tokens; built on the host, so that nothing waits for the device."""
     result, start = [], 0
     cuts = boundaries(lengths, groups)
     for first, last in zip(cuts, cuts[1:]):

@@ -1,10 +1,10 @@
 """RoBERTa's body with a dropout-plus-linear head for token classification; parameter names as in transformers.
 
-Trade-off. The model is written out (no base class, no options but the configuration's), so that it can be read and changed
-in one place, and it works on packed tokens (`packing`): of the slots of a padded batch only the real ones are computed, and
-behind the last attention only the subwords whose logits are wanted (the first ones of words: about half of the tokens).
-``attention="padded"`` is the plain way on the same weights; both give the same logits, and tests hold them to each other
-and to transformers. Checkpoints go both ways untouched.
+Trade-off. The model is written out (no base class, no options but the configuration's), so that it can be read and
+changed in one place, and it works on packed tokens (`packing`): of the slots of a padded batch only the real ones are
+computed, and behind the last attention only the subwords whose logits are wanted (the first ones of words: about half
+of the tokens). ``attention="padded"`` is the plain way on the same weights; both give the same logits, and tests hold
+them to each other and to transformers. Checkpoints go both ways untouched.
 
 Shapes: B sentences, L padded length, T packed tokens, H hidden, A heads, V vocabulary, K tags.
 Architecture: Liu et al. 2019 (arXiv:1907.11692), Conneau et al. 2020 (arXiv:1911.02116).
@@ -51,7 +51,8 @@ class SelfAttention(nn.Module):
         """(T, H) -> (T, H), each token attending to the tokens of its own row."""
         # One product instead of three: an addition of gradients less for each, and one layout of rows for all.
         parts = (self.query, self.key, self.value)
-        qkv = F.linear(x, torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))  # (T, 3 H)
+        qkv = F.linear(x, torch.cat([part.weight for part in parts]),
+                       torch.cat([part.bias for part in parts]))  # (T, 3 H)
         dropout = self.dropout if self.training else 0.0
         mixed = [self.mix(qkv[group.start : group.stop], group, dropout) for group in groups]
         return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
@@ -67,7 +68,7 @@ class SelfAttention(nn.Module):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
-    """`scaled_dot_product_attention`, which on a CPU has no kernel with dropout: what it falls back to, in half the steps."""
+    """`scaled_dot_product_attention`, which has no CPU kernel with dropout: its fallback, in half the steps."""
     if not dropout or q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
@@ -114,7 +115,8 @@ class Roberta(nn.Module):
         self.embeddings = Embeddings(config)
         self.encoder = nn.ModuleDict({"layer": nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))})
 
-    def forward(self, input_ids: Tensor, position_ids: Tensor, groups: list[packing.Group], wanted: Tensor | None) -> Tensor:
+    def forward(self, input_ids: Tensor, position_ids: Tensor, groups: list[packing.Group],
+                wanted: Tensor | None) -> Tensor:
         """(T,) ids and positions -> (T, H), or (W, H) of the `wanted` tokens."""
         x = self.embeddings(input_ids, position_ids)
         *layers, last = self.encoder["layer"]
@@ -139,8 +141,9 @@ class TokenClassifier(nn.Module):
                 slots: Tensor | None = None, wanted: Tensor | None = None) -> Tensor:
         """(B, L) ids and mask -> (T, K) logits of the real tokens, in reading order, or (W, K) of the `wanted` ones.
 
-        `lengths` (real tokens a row) and `slots` (`packing.token_index` of the mask) come with every batch of the collator;
-        without them they are read from the mask, for which a GPU has to be waited for. `wanted`: places among the T tokens.
+        `lengths` (real tokens a row) and `slots` (`packing.token_index` of the mask) come with every batch of the
+        collator; without them they are read from the mask, for which a GPU has to be waited for. `wanted`: places among
+        the T tokens.
         """
         if lengths is None or slots is None:
             lengths, slots = attention_mask.sum(1).tolist(), packing.token_index(attention_mask)

@@ -1,4 +1,4 @@
-"""Tables and page of the error analysis: small exact examples, the published counts, sentences that try to break out."""
+"""Tables and page of the error analysis: small exact examples, the published counts, sentences that try to escape."""
 
 import json
 import random
@@ -66,7 +66,8 @@ def analysis():
 
 def test_loss_by_first_subword_and_by_tag(analysis):
     assert analysis.subwords == [("s20", 2, 3.0, 6.0), ("s10", 2, 0.3125, 0.625), ("s30", 1, 0.25, 0.25)]
-    assert analysis.tags == [("B-LOC", 1, 4.0, 4.0), ("I-PER", 1, 2.0, 2.0), ("B-PER", 1, 0.5, 0.5), ("O", 2, 0.1875, 0.375)]
+    assert analysis.tags == [
+        ("B-LOC", 1, 4.0, 4.0), ("I-PER", 1, 2.0, 2.0), ("B-PER", 1, 0.5, 0.5), ("O", 2, 0.1875, 0.375)]
 
 
 def test_the_highest_summed_loss_comes_first(analysis):
@@ -119,7 +120,8 @@ def test_the_longer_overlap_is_the_partner():
 def test_every_entity_has_one_kind_and_scoring_counts_the_same(tagged):
     gold, predicted = zip(*tagged)
     rows = kind_table([(gold, predicted)], TAGS.types)
-    counts = scoring.entity_counts(np.array([TAGS.ids[tag] for tag in gold]), np.array([TAGS.ids[tag] for tag in predicted]),
+    counts = scoring.entity_counts(np.array([TAGS.ids[tag] for tag in gold]),
+                                   np.array([TAGS.ids[tag] for tag in predicted]),
                                    np.array([len(gold)]), TAGS.names)[0]
     for (_, in_gold, in_predicted, correct, wrong_type, boundary, both, missed, spurious), of_type in zip(rows, counts):
         assert [correct, in_predicted, in_gold] == of_type.tolist()
@@ -141,10 +143,12 @@ def test_the_published_counts_of_german_pan_x(shared):
     source = pretrained.folder_of(options.model)
     tokenizer = pretrained.load_tokenizer(source, pretrained.load_config(source))
     data = evaluate.encode(corpus["validation"]["de"], tokenizer, 512, 256)
-    found = errors.analyse(data, Predictions(data.gold, np.ones(len(data.gold)), np.ones(len(data.gold))), tags, tokenizer)
+    found = errors.analyse(data, Predictions(data.gold, np.ones(len(data.gold)), np.ones(len(data.gold))), tags,
+                           tokenizer)
     published = json.loads((shared / "chapter4" / "expected.json").read_text())["error_analysis_de_validation"]
     by_subword = {name: count for name, count, _, _ in found.subwords}
-    assert {name: by_subword[name] for name in published["token_counts_published"]} == published["token_counts_published"]
+    assert ({name: by_subword[name] for name in published["token_counts_published"]}
+            == published["token_counts_published"])
     assert {name: count for name, count, _, _ in found.tags} == published["label_counts_published"]
     assert found.confusion.sum() == np.trace(found.confusion) == sum(published["label_counts_published"].values())
 
@@ -189,7 +193,8 @@ def test_tables_have_one_line_a_row_and_as_many_cells_as_names(written):
         table = rows(path)
         assert {len(row) for row in table} == {len(table[0])}, path
         sizes[path.name] = len(table) - 1
-    assert sizes == {"confusion.tsv": 14, "error_kinds.tsv": 8, "loss_by_subword.tsv": 9, "loss_by_tag.tsv": 9, "sentences.tsv": 3}
+    assert sizes == {"confusion.tsv": 14, "error_kinds.tsv": 8, "loss_by_subword.tsv": 9, "loss_by_tag.tsv": 9,
+                     "sentences.tsv": 3}
     assert rows(written / "sentences.tsv")[1] == [
         "de", "validation", "8", "4.1250", "2.0625", "in Bern", "O B-LOC", "O B-ORG", "0.125 4.000"]
     assert "a\\tb\\nc\\\\" in rows(written / "sentences.tsv")[3][5]
@@ -243,5 +248,6 @@ def test_6000_sentences_take_seconds():
     rng = random.Random(0)
     gold = [[rng.choice(TAGS.names) for _ in range(10)] for _ in range(6000)]
     data = encoded([["w"] * 10] * 6000, gold)
-    found = errors.analyse(data, predictions([tags[::-1] for tags in gold], rng.choices(range(9), k=60_000)), TAGS, Subwords())
+    found = errors.analyse(data, predictions([tags[::-1] for tags in gold], rng.choices(range(9), k=60_000)), TAGS,
+                           Subwords())
     assert sum(count for _, count, _, _ in found.subwords) == 60_000 and len(found.sentences) == 6000

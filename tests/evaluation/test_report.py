@@ -14,7 +14,8 @@ from ner.options import UserError, as_recipe, resolve
 
 LANGS = ["de", "fr", "it", "en"]
 SIZES = {"de": 6290, "fr": 2290, "it": 840, "en": 590}
-SHARED = {"data_dir": "nowhere/panx", "learning_rate": 2e-4, "fractions": {"de": 0.629, "fr": 0.229, "it": 0.084, "en": 0.059}}
+SHARED = {"data_dir": "nowhere/panx", "learning_rate": 2e-4,
+          "fractions": {"de": 0.629, "fr": 0.229, "it": 0.084, "en": 0.059}}
 STUDY = {
     "de": ({"train_langs": ["de"]}, 12580, [0.859, 0.70, 0.69, 0.60]),
     "fr": ({"train_langs": ["fr"], "validation_langs": ["fr"]}, 4580, [0.70, 0.83, 0.71, 0.60]),
@@ -30,8 +31,9 @@ STUDY = {
 
 def scores(f1: float, sentences: int) -> dict:
     half = 1 / np.sqrt(sentences)
-    return {"f1": f1, "precision": f1, "recall": f1, "f1_strict": f1, "loss": 1 - f1, "sentences": sentences, "words": 9 * sentences,
-            "entities": sentences, "f1_ci95": [f1 - half, f1 + half], "f1_unseen": f1 - 0.02, "unseen_sentences": sentences - 50,
+    return {"f1": f1, "precision": f1, "recall": f1, "f1_strict": f1, "loss": 1 - f1,
+            "sentences": sentences, "words": 9 * sentences, "entities": sentences,
+            "f1_ci95": [f1 - half, f1 + half], "f1_unseen": f1 - 0.02, "unseen_sentences": sentences - 50,
             "ece": 0.02, "calibration": [[0.4, 0.3, 50], [0.7, 0.6, 100], [0.99, 0.98, 9 * sentences - 150]],
             "by_type": {"PER": {"f1": f1, "precision": f1, "recall": f1, "support": sentences}}}
 
@@ -40,11 +42,13 @@ def fake_results(name: str) -> dict:
     own, sentences, f1 = STUDY[name]
     options = as_recipe(resolve({**SHARED, **own}))
     langs = options["validation_langs"] or LANGS
-    epochs = [{"epoch": e, "train_loss": 0.6 / e, "validation": {lang: scores(f1[LANGS.index(lang)] - 0.1 / e, SIZES[lang])
-                                                                for lang in langs}, "mean_f1": 0.5} for e in (1, 2, 3)]
+    epochs = [{"epoch": e, "train_loss": 0.6 / e,
+               "validation": {lang: scores(f1[LANGS.index(lang)] - 0.1 / e, SIZES[lang]) for lang in langs},
+               "mean_f1": 0.5} for e in (1, 2, 3)]
     return {"name": name, "options": options, "versions": {"python": "3.11", "git": "abc"},
-            "train": {"langs": own["train_langs"], "sentences": sentences, "tokens_per_epoch": 20 * sentences, "steps": 99,
-                      "processes": 1, "seconds": 600.0, "sentences_per_second": 62.9, "tokens_per_second": 1258.0,
+            "train": {"langs": own["train_langs"], "sentences": sentences, "tokens_per_epoch": 20 * sentences,
+                      "steps": 99, "processes": 1, "seconds": 600.0, "sentences_per_second": 62.9,
+                      "tokens_per_second": 1258.0,
                       "peak_memory_mib": 1800.0, "selected_epoch": 3, "epochs": epochs},
             "eval": {"test": {**{lang: scores(value, SIZES[lang]) for lang, value in zip(LANGS, f1)}, "mean_f1": 0.5}}}
 
@@ -145,7 +149,8 @@ def test_crossing_is_interpolated_on_a_logarithmic_axis():
 def test_crossing_text_says_when_the_curve_does_not_cross():
     text = notes.crossing_text("fr", "de", [(250, 0.5), (1000, 0.6)], (0.4, 0.3, 0.55), report.crossing, {})
     assert "**fewer than 250**" in text and "500" in text
-    assert "more than 1,000" in notes.crossing_text("fr", "de", [(250, 0.5), (1000, 0.6)], (0.7, 0.6, 0.8), report.crossing, {})
+    assert "more than 1,000" in notes.crossing_text("fr", "de", [(250, 0.5), (1000, 0.6)], (0.7, 0.6, 0.8),
+                                                    report.crossing, {})
 
 
 def test_the_curve_takes_monolingual_runs_by_their_size(tmp_path):
@@ -208,7 +213,8 @@ def test_data_table_counts_the_built_in_corpus(tmp_path):
     results = fake_results("de")
     results["options"] |= {"data_dir": None, "dataset": "swiss", "fractions": {}, "eval_langs": ["de"]}
     report.write(write_run(tmp_path / "de", results), {})
-    row = next(line for line in (tmp_path / "de" / "REPORT.md").read_text().split("\n") if line.startswith("| test | de |"))
+    row = next(line for line in (tmp_path / "de" / "REPORT.md").read_text().split("\n")
+               if line.startswith("| test | de |"))
     assert row.startswith("| test | de | 80 | 1,067 | 47 | 46 | 58 | 0 (0.0 %)")
 
 
@@ -245,7 +251,8 @@ def test_comparing_two_runs(tmp_path, capsys):
     (PREDICTED_A.replace("B-ORG\tB-ORG", "O\tB-ORG"), "word 4 is 'Post' \\(B-ORG\\)"),
     (PREDICTED_A.replace("\n\nPost", "\nPost"), "2 sentences of 4 words against 1 of 4"),
     (PREDICTED_A + PREDICTED_A, "against 4 of 8"),
-    (PREDICTED_A.replace("in\tO\tO", "in\tO"), "b/predictions/test.de.tsv:2: expected word<TAB>gold<TAB>predicted, found 2"),
+    (PREDICTED_A.replace("in\tO\tO", "in\tO"),
+     "b/predictions/test.de.tsv:2: expected word<TAB>gold<TAB>predicted, found 2"),
     (PREDICTED_A.replace("O\tO", "O\tXYZ"), "'XYZ' is not a tag|outside the tag set"),
     ("\n", "holds no sentence"),
 ])

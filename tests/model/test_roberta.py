@@ -123,8 +123,8 @@ def test_dropout_acts_in_training_only():
 
 @pytest.mark.parametrize("attention", ["packed", "padded"])
 def test_equals_transformers_on_the_built_in_encoder(attention):
-    """In fp32 to 1e-5 wherever transformers itself is that close to fp64 (its rounding of the last layer's query gradient
-    is 2e-5); in fp64, where rounding cannot hide a mistake, to 1e-9."""
+    """In fp32 to 1e-5 wherever transformers itself is that close to fp64 (its rounding of the last layer's query
+    gradient is 2e-5); in fp64, where rounding cannot hide a mistake, to 1e-9."""
     folder = pretrained.folder_of("e5-small")
     config = pretrained.load_config(folder)
     config.num_labels = 7
@@ -142,7 +142,8 @@ def test_equals_transformers_on_the_built_in_encoder(attention):
         return logits.detach(), {n: p.grad.double() for n, p in model.named_parameters() if not n.endswith("key.bias")}
 
     def both():
-        yield gradients(ours, lambda: ours(batch["input_ids"], batch["attention_mask"], batch["lengths"], batch["slots"]))
+        yield gradients(ours, lambda: ours(batch["input_ids"], batch["attention_mask"], batch["lengths"],
+                                           batch["slots"]))
         yield gradients(theirs, lambda: theirs(batch["input_ids"], attention_mask=batch["attention_mask"])
                         .logits.flatten(0, 1)[batch["slots"]])
 

@@ -21,4 +21,5 @@ def batch_of(lengths: list[int], vocabulary: int, side: str = "right", width: in
     ids, labels = torch.ones_like(mask), torch.full_like(mask, -100)
     ids[mask.bool()] = torch.randint(4, vocabulary, (sum(lengths),), generator=generator)
     labels[mask.bool()] = torch.randint(0, 5, (sum(lengths),), generator=generator)
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels, "lengths": lengths, "slots": packing.token_index(mask)}
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels, "lengths": lengths,
+            "slots": packing.token_index(mask)}
