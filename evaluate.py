@@ -64,10 +64,12 @@ def add_data(command: argparse.ArgumentParser, split: str = "test") -> None:
 
 
 def with_data(trained, args):
-    """The trained model with the data options of the command line in place of the run's."""
+    """The trained model with the data options of the command line in place of the run's; the languages to score."""
     options = trained.options
     if args.data_dir or args.dataset:
         options = replace(options, data_dir=args.data_dir, dataset=args.dataset or options.dataset, revision=None)
+    if args.dataset:  # another corpus, of which the run's shares say nothing; data_dir may be the same one elsewhere
+        options = replace(options, fractions={})
     return trained._replace(options=options), args.langs or options.eval_langs
 
 

@@ -16,7 +16,6 @@ costs two forward ones; embeddings and head count nothing.
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -38,10 +37,6 @@ def options_of(args):
                     "batch_size": args.batch_size, "max_length": args.subwords or 512, "checkpoint_every": "none"})
 
 
-def peak_memory_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-
-
 def tokens_of(windows) -> list[int]:
     return [len(window.input_ids) for window in windows]
 
@@ -52,7 +47,7 @@ def ours(args) -> dict:
 
     from ner import experiment
     from ner.evaluation.predict import predict
-    from ner.training import loop
+    from ner.training import loop, machine
 
     accelerator = Accelerator()
     state, _, config = experiment.build(options_of(args), Path("unused"), accelerator)
@@ -67,7 +62,7 @@ def ours(args) -> dict:
         if len(steps) == args.steps:
             break
         started = time.perf_counter()
-    memory = peak_memory_mib()
+    memory = machine.peak_memory_mib(accelerator.device)
     test = state.test["de"]
     windows = [window for window in test.windows if window.sentence < args.eval_sentences]
     words = test.lengths[: args.eval_sentences]
@@ -102,6 +97,7 @@ def trainer(args, grouped: bool) -> dict:
     from ner.data import corpora, sampling
     from ner.evaluation import evaluate
     from ner.model import pretrained
+    from ner.training import machine
 
     options = options_of(args)
     source = pretrained.folder_of(options.model)
@@ -140,7 +136,7 @@ def trainer(args, grouped: bool) -> dict:
         training = rows(sampling.training_set(corpus["train"], options.num_train_sentences))
         peer = Trainer(model, settings, train_dataset=training, data_collator=collate, callbacks=[Clock()])
         whole = peer.train().metrics["train_samples_per_second"]
-        memory = peak_memory_mib()
+        memory = machine.peak_memory_mib(peer.args.device)
         test = rows(corpus["test"]["de"].select(range(min(args.eval_sentences, len(corpus["test"]["de"])))))
         started = time.perf_counter()
         peer.predict(test)

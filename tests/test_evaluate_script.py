@@ -108,6 +108,14 @@ def test_score_keeps_the_fractions_of_the_run(tmp_path, capsys):
     assert [read(tmp_path / "o")["eval"]["test"][lang]["sentences"] for lang in ("de", "fr")] == [6, 12]
 
 
+def test_another_corpus_is_scored_whole(tmp_path, capsys):
+    for lang in ("de", "fr"):
+        write_data(tmp_path / "data", lang, sentences=SENTENCES * 4)
+    run = make_run(tmp_path / "run", tmp_path / "data", fractions={"de": 0.5})
+    assert call(capsys, "score", run, "--dataset", "swiss", "--langs", "de", "--output_dir", tmp_path / "o")[0] == 0
+    assert read(tmp_path / "o")["eval"]["test"]["de"]["sentences"] == 80
+
+
 def test_score_a_model_from_elsewhere_with_its_own_order_of_tags(run, tmp_path, capsys):
     folder = lexicon_folder(tmp_path / "model", tuple(reversed(TAGS)))
     arguments = ("--data_dir", run.parent / "data", "--langs", "de")
