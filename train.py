@@ -46,4 +46,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # a log file shows an epoch when it ends, not when the run does
     sys.exit(main(sys.argv[1:]))

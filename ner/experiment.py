@@ -51,7 +51,8 @@ def run(options: Options, folder: Path, name: str) -> dict:
         train(state, identity)
         if state.best:
             state.bare.load_state_dict({key: tensor.to(accelerator.device) for key, tensor in state.best.items()})
-        scored = evaluate.evaluate(state.model, state.test, state.tags, state.tokenizer, accelerator, state.training.tokens)
+        scored = evaluate.evaluate(state.model, state.test, state.tags, state.tokenizer, accelerator,
+                                   state.training.tokens)
         results = {"name": name, "options": as_recipe(options), "versions": machine.versions(),
                    "train": training_figures(state), "eval": {"test": figures(scored)}}
         if accelerator.is_main_process:
@@ -69,7 +70,8 @@ def already_finished(folder: Path, options: Options, accelerator: Accelerator) -
         results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         before = checkpoint.identity_options(results["options"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder / 'results.json'}: not the results of a run ({error}); name another output_dir") from None
+        raise UserError(f"{folder / 'results.json'}: not the results of a run ({error}); "
+                        f"name another output_dir") from None
     checkpoint.compare(folder, before, checkpoint.identity_options(as_recipe(options)))
     if accelerator.is_main_process:
         checkpoint.remove(folder / "checkpoints")
@@ -115,14 +117,17 @@ def build(options: Options, folder: Path, accelerator: Accelerator) -> tuple[Run
     bare = pretrained.load_model(source, config, options.attention, rows, head, tags.names)
     optimizer = optim.adamw(bare, options.learning_rate, options.weight_decay)
     model, optimizer = accelerator.prepare(bare, optimizer)
-    set_seed(options.seed + accelerator.process_index)  # dropout differs between processes; the order does not use this
-    return (Run(options, folder, accelerator, tokenizer, tags, training, validation, test, rows, bare, model, optimizer),
+    # dropout differs between processes; the order does not use this
+    set_seed(options.seed + accelerator.process_index)
+    return (Run(options, folder, accelerator, tokenizer, tags, training, validation, test, rows, bare, model,
+                optimizer),
             source, config)
 
 
 def rehearsal(state: Run) -> dict[str, Encoded]:
     """A few sentences of every language that will be evaluated."""
-    return {lang: evaluate.first(encoded, REHEARSAL_SENTENCES) for lang, encoded in (state.test | state.validation).items()}
+    return {lang: evaluate.first(encoded, REHEARSAL_SENTENCES)
+            for lang, encoded in (state.test | state.validation).items()}
 
 
 def restore(state: Run, identity: dict) -> None:
@@ -157,17 +162,22 @@ def training_data(state: Run) -> TrainingData:
 
 
 def train(state: Run, identity: dict) -> None:
-    """All remaining steps: curves, an evaluation an epoch, checkpoints; raises `Stopped` where the run is told to stop."""
+    """All remaining steps: curves, an evaluation an epoch, checkpoints.
+
+    Raises `Stopped` where the run is told to stop.
+    """
     options, progress, accelerator = state.options, state.progress, state.accelerator
     data = training_data(state)
     every = options.checkpoint_every or "none"
     signals = StopSignals()
-    bar = tqdm(total=state.total, initial=progress.step, unit="step", disable=None if accelerator.is_main_process else True)
+    bar = tqdm(total=state.total, initial=progress.step, unit="step",
+               disable=None if accelerator.is_main_process else True)
 
     def save() -> None:
         if state.writer:
             state.writer.flush()  # a run killed after this point is continued here, with its curves up to here
-        checkpoint.write(state.folder / "checkpoints", accelerator, state.bare, state.optimizer, progress, identity, state.best)
+        checkpoint.write(state.folder / "checkpoints", accelerator, state.bare, state.optimizer, progress, identity,
+                         state.best)
 
     try:
         started = time.perf_counter()
@@ -189,8 +199,9 @@ def train(state: Run, identity: dict) -> None:
             if due or result.stop:
                 save()
             if result.stop:
-                raise Stopped(f"stopped after step {progress.step} of {state.total}; continue with: python train.py --resume "
-                              f"--output_dir {shlex.quote(str(state.folder))}", 128 + (signals.received or signal.SIGTERM))
+                raise Stopped(f"stopped after step {progress.step} of {state.total}; continue with: "
+                              f"python train.py --resume --output_dir {shlex.quote(str(state.folder))}",
+                              128 + (signals.received or signal.SIGTERM))
             if ended:
                 break
             started = time.perf_counter()
@@ -204,16 +215,16 @@ def end_epoch(state: Run) -> None:
     options, progress = state.options, state.progress
     scored = evaluate.evaluate(state.model, state.validation, state.tags, state.tokenizer, state.accelerator)
     train_loss = progress.loss_sum / max(progress.words, 1)
-    epoch = {"epoch": len(progress.epochs) + 1, "step": progress.step, "updates": progress.updates, "train_loss": train_loss,
-             "validation": figures(scored, mean=False), "mean_f1": evaluate.mean_f1(scored)}
+    epoch = {"epoch": len(progress.epochs) + 1, "step": progress.step, "updates": progress.updates,
+             "train_loss": train_loss, "validation": figures(scored, mean=False), "mean_f1": evaluate.mean_f1(scored)}
     progress.epochs.append(epoch)
     progress.loss_sum, progress.words = 0.0, 0
     if options.select != "last" and selected_epoch(state) is epoch:
         state.best = {name: p.detach().cpu().clone() for name, p in state.bare.named_parameters()}
     loss = np.mean([item.figures["loss"] for item in scored.values()])
     by_lang = "  ".join(f"{lang} {100 * item.figures['f1']:.2f}" for lang, item in scored.items())
-    state.accelerator.print(f"epoch {epoch['epoch']}: training loss {train_loss:.4f}, validation loss {loss:.4f}, F1 {by_lang}, "
-                            f"mean {100 * epoch['mean_f1']:.2f}")
+    state.accelerator.print(f"epoch {epoch['epoch']}: training loss {train_loss:.4f}, validation loss {loss:.4f}, "
+                            f"F1 {by_lang}, mean {100 * epoch['mean_f1']:.2f}")
     if state.writer:
         board.log_validation(state.writer, progress.step, figures(scored, mean=False), epoch["mean_f1"])
         log_details(state, scored, state.validation, "validation")
@@ -241,7 +252,8 @@ def upload(folder: Path, options: Options) -> None:
 
 def log_details(state: Run, scored: dict[str, Scored], encoded: dict[str, Encoded], split: str) -> None:
     for lang, item in scored.items():
-        board.log_report(state.writer, state.progress.step, f"report_{split}/{lang}", board.classification_report(item.figures))
+        board.log_report(state.writer, state.progress.step, f"report_{split}/{lang}",
+                         board.classification_report(item.figures))
         matrix = scoring.confusion(encoded[lang].gold, item.predictions.labels, len(state.tags.names))
         board.log_confusion(state.writer, state.progress.step, lang, split, matrix, state.tags.names)
 

@@ -1,7 +1,8 @@
-"""Kill a run at random moments, continue it, and compare with one that nothing happened to: ``python -m tests.kill_test``.
+"""Kill a run at random moments, continue it, and compare with one that nothing happened to.
 
-Every life of a run is a process of its own that is sent SIGKILL after a random time, or while it writes a checkpoint or
-model/. When a run has finished, it must equal the straight one bit for bit, and another is begun until all kills are spent.
+Started with ``python -m tests.kill_test``. Every life of a run is a process of its own that is sent SIGKILL after a
+random time, or while it writes a checkpoint or model/. When a run has finished, it must equal the straight one bit for
+bit, and another is begun until all kills are spent.
 """
 
 import argparse
@@ -18,8 +19,10 @@ LATEST = 2.5  # seconds after its first sign of life at which a process is kille
 
 def moment(generator: random.Random) -> tuple[str, float]:
     """Where to kill: what to wait for, and how long after it."""
-    return generator.choice([("anywhere", generator.uniform(0, LATEST)), ("training", generator.uniform(0, LATEST / 2)),
-                             ("writing a checkpoint", generator.uniform(0, 0.02)), ("saving model/", generator.uniform(0, 0.05))])
+    return generator.choice([("anywhere", generator.uniform(0, LATEST)),
+                             ("training", generator.uniform(0, LATEST / 2)),
+                             ("writing a checkpoint", generator.uniform(0, 0.02)),
+                             ("saving model/", generator.uniform(0, 0.05))])
 
 
 def reached(folder: Path, place: str) -> bool:
@@ -65,7 +68,8 @@ def main(kills: int, seconds: float, folder: Path, seed: int = 0) -> str:
         tools.assert_same_run(run, folder / "straight")
         assert done >= kills or time.monotonic() < end, f"only {done} of {kills} kills in {seconds:.0f} s"
     return (f"{done} kills in {runs} runs, up to {max(lives.values())} in one ("
-            f"{', '.join(f'{count} {place}' for place, count in places.items())}): bit for bit the run that nothing happened to")
+            f"{', '.join(f'{count} {place}' for place, count in places.items())}): "
+            f"bit for bit the run that nothing happened to")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from ner import benchmark
 
 
 def test_flops_by_hand():
-    # one layer, H = 2, I = 3, a window of 4 tokens of which 1 is labelled: 4 tokens of 4*4 + 2*6 + 2*4*2, less 3 of 4 + 12
+    # one layer, H = 2, I = 3, a window of 4 tokens of which 1 is labelled:
+    # 4 tokens of 4*4 + 2*6 + 2*4*2, less 3 of 4 + 12
     assert benchmark.flops([4], 1, 1, 2, 3) == 6 * (4 * (16 + 12 + 16) - 3 * 16)
     assert benchmark.flops([4, 4], 8, 2, 2, 3) == 2 * 6 * 2 * 4 * (16 + 12 + 16)
 
@@ -14,7 +15,8 @@ def test_flops_by_hand():
 def test_figures_drop_the_first_steps_and_take_medians():
     slow = [[100.0, [5], 5, 3]] * benchmark.DROPPED
     steps = slow + [[1.0, [6, 4], 12, 5], [2.0, [6, 4], 20, 5], [10.0, [6, 4], 18, 5]]
-    figures = benchmark.figures({"steps": steps, "mean_tokens": 5, "memory": 7.0, "eval_sentences": 30, "eval_seconds": 2.0})
+    figures = benchmark.figures({"steps": steps, "mean_tokens": 5, "memory": 7.0,
+                                 "eval_sentences": 30, "eval_seconds": 2.0})
     assert figures == {"sentences/s": 1.0, "tokens/s": 5.0, "evaluation sentences/s": 15.0, "memory MiB": 7.0,
                        "padding": pytest.approx(1 - 30 / 50)}
 
@@ -24,7 +26,8 @@ def test_all_arms_for_real(capsys):
     assert benchmark.main(["--steps=4", "--batch_size=4", "--eval_sentences=12", "--sentences=40"]) == 0
     *table, last = capsys.readouterr().out.strip().split("\n")
     ratios = json.loads(last)
-    assert {"train_ratio_trainer", "train_ratio_grouped", "eval_ratio_trainer", "memory_ratio_trainer", "gemm_share"} <= set(ratios)
+    assert {"train_ratio_trainer", "train_ratio_grouped", "eval_ratio_trainer", "memory_ratio_trainer",
+            "gemm_share"} <= set(ratios)
     rows = {line.split()[0]: [float(cell.rstrip("%")) for cell in line.split()[1:]] for line in table[1:4]}
     assert set(rows) == set(benchmark.ARMS)
     assert ratios["train_ratio_trainer"] == pytest.approx(rows["ours"][0] / rows["trainer"][0], rel=0.1)

@@ -1,4 +1,7 @@
-"""What happens to a run does not show in its result: runs that are stopped, killed and continued against a straight one."""
+"""What happens to a run does not show in its result.
+
+Runs that are stopped, killed and continued against a straight one.
+"""
 
 import importlib
 import json
@@ -106,7 +109,8 @@ def test_options_that_change_the_result_must_match(stopped, recipe, tmp_path):
     before = {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()}
     more = ("--resume", "--seed", "7", "--batch_size", "8", "--attention", "padded", "--log_every", "5")
     log = run(tools.arguments(recipe, stopped, *more), tmp_path, status=2)
-    assert "these differ: attention: 'packed' before, 'padded' now; batch_size: 4 before, 8 now; seed: 42 before, 7 now\n" in log
+    assert ("these differ: attention: 'packed' before, 'padded' now; batch_size: 4 before, 8 now; "
+            "seed: 42 before, 7 now\n") in log
     assert "log_every" not in log and "Traceback" not in log
     assert {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()} == before
 
@@ -126,7 +130,8 @@ def test_changed_data_is_noticed(stopped, recipe, tmp_path):
 
 
 def test_without_resume_nothing_is_overwritten(stopped, recipe, tmp_path):
-    assert "holds an unfinished run; continue it with --resume" in run(tools.arguments(recipe, stopped), tmp_path, status=2)
+    assert "holds an unfinished run; continue it with --resume" in run(tools.arguments(recipe, stopped), tmp_path,
+                                                                       status=2)
 
 
 def limit_files(size: int) -> None:
@@ -136,7 +141,8 @@ def limit_files(size: int) -> None:
 def test_a_file_size_limit_loses_neither_the_older_checkpoint_nor_the_message(stopped, straight, tmp_path):
     size = (stopped / "checkpoints" / "step-7" / "weights.safetensors").stat().st_size
     log = run(["--resume", "--output_dir", str(stopped)], tmp_path, limit_files, size - 1, status=2)
-    assert "step-8: the checkpoint could not be written" in log and "continue with --resume" in log and "Traceback" not in log
+    assert ("step-8: the checkpoint could not be written" in log and "continue with --resume" in log
+            and "Traceback" not in log)
     assert steps(stopped) == [4, 7] and not list((stopped / "checkpoints").glob(".*"))
     assert "continuing after step 7 of 30" in finish(tmp_path)
     tools.assert_same_run(stopped, straight)
@@ -181,7 +187,8 @@ def test_a_kill_between_results_and_the_removal_is_harmless(recipe, straight, tm
     assert "epochs: 3 before, 4 now" in run([*argv, "--resume", "--epochs", "4"], tmp_path, status=2)
     assert steps(tmp_path / "run") == [28, 30]
     assert "this run has finished" in run([*argv, "--resume"], tmp_path)
-    assert not (tmp_path / "run" / "checkpoints").exists() and (tmp_path / "run" / "results.json").read_bytes() == before
+    assert (not (tmp_path / "run" / "checkpoints").exists()
+            and (tmp_path / "run" / "results.json").read_bytes() == before)
 
 
 def test_ctrl_c_of_plain_python(recipe, tmp_path):
@@ -276,12 +283,14 @@ def test_the_selected_epoch_is_the_one_saved(recipe, tmp_path, select):
 
 def test_patience_stops(recipe, tmp_path):
     """Of 20 epochs, the third (from step 21 of 200 on) is spoiled and so are all after it."""
-    argv = tools.arguments(recipe, tmp_path / "run", "--select", "mean", "--patience", "2", "--epochs", "20", "--resume")
+    argv = tools.arguments(recipe, tmp_path / "run", "--select", "mean", "--patience", "2", "--epochs", "20",
+                           "--resume")
     run(argv, tmp_path, spoil, 0.01801, 12, status=143)
     run(argv, tmp_path, spoil, 0.01801)
     train = tools.outcome(tmp_path / "run")["train"]
     scores = [epoch["mean_f1"] for epoch in train["epochs"]]
-    assert train["selected_epoch"] <= 2 and len(scores) == train["selected_epoch"] + 2 and train["steps"] == 10 * len(scores)
+    assert (train["selected_epoch"] <= 2 and len(scores) == train["selected_epoch"] + 2
+            and train["steps"] == 10 * len(scores))
 
 
 def test_three_kills(tmp_path):

@@ -6,9 +6,10 @@ computed, and behind the last attention only the subwords whose logits are wante
 of the tokens). ``attention="padded"`` is the plain way on the same weights; both give the same logits, and tests hold
 them to each other and to transformers. Checkpoints go both ways untouched.
 
-Measured on 2 CPU cores (12 layers of 384, 64 German sentences of 18 subwords): two thirds of a step are matrix products,
-at the machine's own rate. PyTorch's dropout was a tenth and is now a third of that (`dropout`); one product for query, key
-and value instead of three made the step 6 % faster, attention written out instead of SDPA's fallback 4 %.
+Measured on 2 CPU cores (12 layers of 384, 64 German sentences of 18 subwords): two thirds of a step are matrix
+products, at the machine's own rate. PyTorch's dropout was a tenth and is now a third of that (`dropout`); one product
+for query, key and value instead of three made the step 6 % faster, attention written out instead of SDPA's fallback
+4 %.
 
 Shapes: B sentences, L padded length, T packed tokens, H hidden, A heads, V vocabulary, K tags.
 Architecture: Liu et al. 2019 (arXiv:1907.11692), Conneau et al. 2020 (arXiv:1911.02116).

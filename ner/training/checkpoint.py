@@ -1,9 +1,9 @@
 """The state of a run: written atomically, restored exactly.
 
-A checkpoint is one folder: safetensors for weights, moments and random states, JSON for the rest, and a manifest with the
-checksum of every file, written last. It is built under a temporary name, synced to disk and renamed, so that it is there
-whole or not at all; a damaged one is noticed by its checksums and the one before it serves. No pickle is written or read.
-Trade-off: reading everything once for the checksums costs about as long as writing it.
+A checkpoint is one folder: safetensors for weights, moments and random states, JSON for the rest, and a manifest with
+the checksum of every file, written last. It is built under a temporary name, synced to disk and renamed, so that it is
+there whole or not at all; a damaged one is noticed by its checksums and the one before it serves. No pickle is written
+or read. Trade-off: reading everything once for the checksums costs about as long as writing it.
 """
 
 import dataclasses
@@ -58,15 +58,20 @@ def restore_random_state(state: dict[str, torch.Tensor]) -> None:
 def moments(model, optimizer) -> dict[str, torch.Tensor]:
     """AdamW's state by parameter name: ``exp_avg/NAME``, ``exp_avg_sq/NAME``, ``step/NAME``."""
     names = {parameter: name for name, parameter in model.named_parameters()}
-    return {f"{key}/{names[parameter]}": value for parameter, state in optimizer.state.items() for key, value in state.items()}
+    return {f"{key}/{names[parameter]}": value
+            for parameter, state in optimizer.state.items() for key, value in state.items()}
 
 
 def restore_moments(model, optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Raises ``ValueError`` where `tensors` are not what AdamW keeps of these parameters (nothing before its first update)."""
+    """Raises ``ValueError`` where `tensors` are not what AdamW keeps of these parameters.
+
+    Before its first update it keeps nothing.
+    """
     parameters = dict(model.named_parameters())
     wanted = {f"{kind}/{name}": p.shape if kind != "step" else () for name, p in parameters.items()
               for kind in ("exp_avg", "exp_avg_sq", "step")}
-    odd = {key for key in wanted | tensors if key not in wanted or key not in tensors or tensors[key].shape != wanted[key]}
+    odd = {key for key in wanted | tensors
+           if key not in wanted or key not in tensors or tensors[key].shape != wanted[key]}
     if tensors and odd:
         raise ValueError(f"AdamW's state does not fit the model: {', '.join(sorted(odd)[:3])}")
     for key, value in tensors.items():
@@ -78,15 +83,18 @@ def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Pr
           best: dict[str, torch.Tensor]) -> None:
     """Write ``folder/step-N``; it and the newest before it are kept. Every process must call it; the main one writes.
 
-    identity: what must be the same when the run is continued. best: weights of the best epoch so far, where one is selected.
+    identity: what must be the same when the run is continued.
+    best: weights of the best epoch so far, where one is selected.
     """
     states = gather_object([random_state()]) if accelerator.num_processes > 1 else [random_state()]
     if accelerator.is_main_process:
         new = folder / f"step-{progress.step}"
         write_folder(new, {
             "weights.safetensors": {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()},
-            "moments.safetensors": {name: t.detach().cpu().contiguous() for name, t in moments(model, optimizer).items()},
-            "random.safetensors": {f"{rank}/{name}": t for rank, state in enumerate(states) for name, t in state.items()},
+            "moments.safetensors": {name: t.detach().cpu().contiguous()
+                                    for name, t in moments(model, optimizer).items()},
+            "random.safetensors": {f"{rank}/{name}": t
+                                   for rank, state in enumerate(states) for name, t in state.items()},
             **({"best.safetensors": best} if best else {}),
         }, {"progress": dataclasses.asdict(progress), "identity": identity, "processes": len(states),
             "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None})
@@ -115,12 +123,13 @@ def write_folder(folder: Path, tensors: dict[str, dict[str, torch.Tensor]], stat
         sync(folder.parent)
     except Exception as error:  # safetensors has its own kind for a full disk
         shutil.rmtree(temporary, ignore_errors=True)
-        raise UserError(f"{folder}: the checkpoint could not be written ({error}); older ones are untouched, free the disk "
-                        f"and continue with --resume") from None
+        raise UserError(f"{folder}: the checkpoint could not be written ({error}); older ones are untouched, "
+                        f"free the disk and continue with --resume") from None
 
 
 def found(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdecimal()] if folder.is_dir() else []
+    return ([path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdecimal()]
+            if folder.is_dir() else [])
 
 
 def step_of(path: Path) -> int:
@@ -147,11 +156,14 @@ def newest(folder: Path) -> tuple[Path | None, list[Path]]:
     return None, damaged
 
 
-def read(path: Path, accelerator: Accelerator, model, optimizer, identity: dict) -> tuple[Progress, dict[str, torch.Tensor]]:
-    """Restore a checkpoint that `newest` found into `model`, `optimizer` and the random states; the progress and best weights.
+def read(path: Path, accelerator: Accelerator, model, optimizer,
+         identity: dict) -> tuple[Progress, dict[str, torch.Tensor]]:
+    """Restore a checkpoint that `newest` found into `model`, `optimizer` and the random states.
 
-    Raises ``UserError`` that lists what differs, where the run that wrote it had other options that change the result, and
-    where a part does not fit.
+    Returns the progress and the best weights.
+
+    Raises ``UserError`` that lists what differs, where the run that wrote it had other options that change the result,
+    and where a part does not fit.
     """
     state = json.loads((path / "state.json").read_text(encoding="utf-8"))
     compare(path, state["identity"], identity)
@@ -161,13 +173,16 @@ def read(path: Path, accelerator: Accelerator, model, optimizer, identity: dict)
         if accelerator.scaler is not None:
             accelerator.scaler.load_state_dict(state["scaler"])
         rank = accelerator.process_index
-        if rank < state["processes"]:  # a run that goes on with more processes than it began with has no state for the new ones
+        # a run that goes on with more processes than it began with has no state for the new ones
+        if rank < state["processes"]:
             randoms, prefix = load_file(path / "random.safetensors"), f"{rank}/"
-            restore_random_state({name.removeprefix(prefix): t for name, t in randoms.items() if name.startswith(prefix)})
+            restore_random_state({name.removeprefix(prefix): t
+                                  for name, t in randoms.items() if name.startswith(prefix)})
         best = path / "best.safetensors"
         return Progress(**state["progress"]), load_file(best) if best.exists() else {}
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"{path}: cannot be continued, a part does not load ({type(error).__name__}: {error})") from None
+        raise UserError(f"{path}: cannot be continued, a part does not load "
+                        f"({type(error).__name__}: {error})") from None
 
 
 def compare(path: Path, theirs: dict, ours: dict) -> None:

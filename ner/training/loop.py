@@ -1,12 +1,14 @@
 """The training loop: one optimizer step fits one screen.
 
-The loss of a step is the sum over its labelled words divided by their number in the *whole* step, over all micro-batches
-and processes. So one batch of 64, four micro-batches of 16 and two processes with 32 take the same step; means of means,
-the usual way, do not, because sentences differ in length. The number is known to every process without asking the others.
+The loss of a step is the sum over its labelled words divided by their number in the *whole* step, over all
+micro-batches and processes. So one batch of 64, four micro-batches of 16 and two processes with 32 take the same step;
+means of means, the usual way, do not, because sentences differ in length. The number is known to every process without
+asking the others.
 
-Trade-off. The host waits for the device once a step, after everything but the update is queued: to stop *before* an update
-with a non-finite loss or gradient. Accelerate is used for device, autocast, wrapping, backward and clipping; the data order
-and the schedule are ours, because its loaders and schedulers cannot be continued exactly or count steps by process.
+Trade-off. The host waits for the device once a step, after everything but the update is queued: to stop *before* an
+update with a non-finite loss or gradient. Accelerate is used for device, autocast, wrapping, backward and clipping; the
+data order and the schedule are ours, because its loaders and schedulers cannot be continued exactly or count steps by
+process.
 """
 
 import contextlib
@@ -126,19 +128,22 @@ def steps(model, optimizer, data: TrainingData, options: Options, accelerator: A
           asked_to_stop) -> Iterator[StepResult]:
     """Train from `progress` on, one yield an optimizer step; `progress` is up to date at every yield.
 
-    asked_to_stop: a function that says whether this process was told to stop; the processes agree on it within the step.
+    asked_to_stop: a function that says whether this process was told to stop; the processes agree on it within the
+    step.
     """
     total = total_steps(len(data.sentences), options)
     while progress.step < total:
-        batches, words = step_batches(data, progress.step, options, accelerator.process_index, accelerator.num_processes)
+        batches, words = step_batches(data, progress.step, options, accelerator.process_index,
+                                      accelerator.num_processes)
         rate = optim.learning_rate(progress.updates, total, options.learning_rate, options.warmup_ratio)
         model.train()
         try:
-            result = train_step(model, optimizer, batches, words, rate, options.max_grad_norm, accelerator, asked_to_stop())
+            result = train_step(model, optimizer, batches, words, rate, options.max_grad_norm, accelerator,
+                                asked_to_stop())
         except FloatingPointError as error:
             raise UserError(f"step {progress.step + 1}: {error}; stopped before the update (training sentences by "
-                            f"row in their source: {names_of(data, options, progress.step)}); a lower learning_rate or other data would be right"
-                            ) from None
+                            f"row in their source: {names_of(data, options, progress.step)}); "
+                            f"a lower learning_rate or other data would be right") from None
         progress.step += 1
         progress.updates += result.moved
         progress.loss_sum += result.loss * words

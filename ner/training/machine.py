@@ -33,8 +33,10 @@ def check_distribution(kind: DistributedType) -> None:
 
 
 def precision(wanted: str) -> str:
-    """``auto``: the launcher's bf16 or fp16, else what the GPU is good at, else fp32: bf16 without instructions for it runs
-    over 100 times slower on a CPU."""
+    """``auto``: the launcher's bf16 or fp16, else what the GPU is good at, else fp32.
+
+    bf16 without instructions for it runs over 100 times slower on a CPU.
+    """
     if wanted == "auto":
         wanted = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
         if wanted == "no" and torch.cuda.is_available():
@@ -42,8 +44,8 @@ def precision(wanted: str) -> str:
     if wanted == "fp16" and not torch.cuda.is_available():
         raise UserError("mixed_precision: fp16 needs a GPU; no or auto would be right here")
     if wanted == "bf16" and not torch.cuda.is_available() and not torch.cpu._is_avx512_bf16_supported():
-        print("warning: this CPU emulates bf16, over 100 times slower than fp32; mixed_precision: no would be right here",
-              file=sys.stderr)
+        print("warning: this CPU emulates bf16, over 100 times slower than fp32; "
+              "mixed_precision: no would be right here", file=sys.stderr)
     return wanted
 
 
@@ -61,7 +63,9 @@ def versions() -> dict[str, str]:
     """What the figures depend on beside the options."""
     try:
         here = Path(__file__).parent
-        git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True).stdout.strip()
+        git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True,
+                             text=True).stdout.strip()
     except OSError:
         git = ""
-    return {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__, "git": git}
+    return {"python": platform.python_version(), "torch": torch.__version__,
+            "transformers": transformers.__version__, "git": git}

@@ -7,7 +7,10 @@ from torch import nn
 
 
 def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW (0.9, 0.999, 1e-8), fused; weight decay on everything but biases and LayerNorm, as in BERT and its successors."""
+    """AdamW (0.9, 0.999, 1e-8), fused.
+
+    Weight decay on everything but biases and LayerNorm, as in BERT and its successors.
+    """
     decayed, plain = [], []
     for name, parameter in model.named_parameters():
         (plain if name.endswith(".bias") or "LayerNorm" in name else decayed).append(parameter)
@@ -16,7 +19,10 @@ def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.
 
 
 def learning_rate(update: int, total: int, peak: float, warmup_ratio: float) -> float:
-    """The rate of optimizer update number `update` (from 0) of `total`: up to `peak` in the warm-up, then linearly to 0."""
+    """The rate of optimizer update number `update` (from 0) of `total`.
+
+    Up to `peak` in the warm-up, then linearly to 0.
+    """
     warmup = math.ceil(total * warmup_ratio)
     if update < warmup:
         return peak * update / warmup

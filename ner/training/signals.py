@@ -15,8 +15,10 @@ class Stopped(Exception):
 
 
 class StopSignals:
-    """Calling it says whether this process was told to stop; a SIGINT over two seconds after the first signal stops at once
-    (``KeyboardInterrupt``)."""
+    """Calling it says whether this process was told to stop.
+
+    A SIGINT over two seconds after the first signal stops at once (``KeyboardInterrupt``).
+    """
 
     def __init__(self):
         self.received: int | None = None

@@ -1,6 +1,6 @@
-"""Gradients of two steps, then losses and predictions, of as many processes as it is started with: ``steps.py RECIPE OUT``.
+"""Gradients of two steps, then losses and predictions, of as many processes as it is started with.
 
-Run by tests/test_processes.py; OUT, a new folder, gets what the main process found.
+Run by tests/test_processes.py as ``steps.py RECIPE OUT``; OUT, a new folder, gets what the main process found.
 """
 
 import json
@@ -37,8 +37,8 @@ def main(recipe: str, output: str, micro_batch_size: int | None = None) -> None:
         gradients |= {f"{step}/{name}": p.grad.clone() for name, p in state.bare.named_parameters()}
         state.model.zero_grad()
         shares.append(sum(int((batch["labels"] >= 0).any(1).sum()) for batch in batches))
-    losses = [result.loss for result in loop.steps(state.model, state.optimizer, data, options, accelerator, state.progress,
-                                                   lambda: False)]
+    losses = [result.loss for result in loop.steps(state.model, state.optimizer, data, options, accelerator,
+                                                   state.progress, lambda: False)]
     scored = evaluate.evaluate(state.model, state.test, state.tags, state.tokenizer, accelerator)
     found = {"losses": losses, "labels": {lang: item.predictions.labels.tolist() for lang, item in scored.items()}}
     everyone = gather_object([(shares, found)]) if accelerator.num_processes > 1 else [(shares, found)]
@@ -46,7 +46,8 @@ def main(recipe: str, output: str, micro_batch_size: int | None = None) -> None:
     if accelerator.is_main_process:
         Path(output).mkdir()
         save_file(gradients, Path(output) / "gradients.safetensors")
-        (Path(output) / "found.json").write_text(json.dumps({**found, "shares": np.array([p[0] for p in everyone]).T.tolist()}))
+        (Path(output) / "found.json").write_text(json.dumps(
+            {**found, "shares": np.array([p[0] for p in everyone]).T.tolist()}))
     accelerator.end_training()
 
 

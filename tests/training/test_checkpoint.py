@@ -19,7 +19,8 @@ from ner.training.loop import Progress
 from tests.model.tools import batch_of, small_config
 
 IDENTITY = {"seed": 42, "batch_size": 64, "tag set": ("O", "B-PER")}
-FILES = ["best.safetensors", "manifest.json", "moments.safetensors", "random.safetensors", "state.json", "weights.safetensors"]
+FILES = ["best.safetensors", "manifest.json", "moments.safetensors", "random.safetensors", "state.json",
+         "weights.safetensors"]
 
 
 def make(seed: int, updates: int = 2):
@@ -38,8 +39,8 @@ def make(seed: int, updates: int = 2):
 def write(folder: Path, step: int, parts=None) -> None:
     accelerator, model, optimizer = parts or make(step)
     best = {"classifier.bias": torch.full((5,), float(step))}
-    checkpoint.write(folder, accelerator, model, optimizer, Progress(step=step, updates=step, loss_sum=0.1, epochs=[{"f1": 1 / 3}]),
-                     IDENTITY, best)
+    checkpoint.write(folder, accelerator, model, optimizer,
+                     Progress(step=step, updates=step, loss_sum=0.1, epochs=[{"f1": 1 / 3}]), IDENTITY, best)
 
 
 def draws() -> tuple:
@@ -59,7 +60,8 @@ def test_everything_comes_back(tmp_path):
     for ours, theirs in zip(other.parameters(), model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
         assert other_optimizer.state[ours].keys() == optimizer.state[theirs].keys() == {"step", "exp_avg", "exp_avg_sq"}
-        assert all(torch.equal(value, optimizer.state[theirs][key]) for key, value in other_optimizer.state[ours].items())
+        assert all(torch.equal(value, optimizer.state[theirs][key])
+                   for key, value in other_optimizer.state[ours].items())
 
 
 def test_only_safetensors_and_json(tmp_path):
@@ -162,7 +164,8 @@ def test_a_part_that_does_not_load_raises(tmp_path, written, name, change):
 
 def test_what_differs_is_listed(written):
     with pytest.raises(UserError) as error:
-        checkpoint.read(written / "step-2", *make(3, updates=0), {**IDENTITY, "seed": 7, "tag set": ("O", "B-LOC"), "new": None})
+        checkpoint.read(written / "step-2", *make(3, updates=0),
+                        {**IDENTITY, "seed": 7, "tag set": ("O", "B-LOC"), "new": None})
     text = str(error.value)
     assert "seed: 42 before, 7 now" in text and "tag set: ['O', 'B-PER'] before, ['O', 'B-LOC'] now" in text
     assert "batch_size" not in text

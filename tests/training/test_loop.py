@@ -30,7 +30,8 @@ def window(generator: np.random.Generator, sentence: int) -> Window:
 
 def make_data(count: int = 70) -> TrainingData:
     generator = np.random.default_rng(1)
-    return TrainingData([[window(generator, i)] for i in range(count)], [("de", 100 + i) for i in range(count)], 1, "right")
+    return TrainingData([[window(generator, i)] for i in range(count)], [("de", 100 + i) for i in range(count)], 1,
+                        "right")
 
 
 def make_model(dropout: float = 0.0) -> TokenClassifier:
@@ -39,7 +40,8 @@ def make_model(dropout: float = 0.0) -> TokenClassifier:
 
 
 def gradients(model) -> dict[str, torch.Tensor]:
-    result = {name: p.grad.clone() for name, p in model.named_parameters() if not name.endswith("key.bias")}  # zero in theory
+    result = {name: p.grad.clone() for name, p in model.named_parameters()
+              if not name.endswith("key.bias")}  # zero in theory
     model.zero_grad()
     return result
 
@@ -66,10 +68,12 @@ def test_the_loss_is_the_mean_over_the_labelled_words_of_the_step():
     model, data, accelerator = make_model(), make_data(5), Accelerator()
     batches, words = loop.step_batches(data, 0, OPTIONS, 0, 1)
     singles = [torch.from_numpy(w.labels).long() for (w,) in data.sentences]
-    logits = [model(torch.from_numpy(w.input_ids).long()[None], torch.ones(1, len(w.labels)).long()) for (w,) in data.sentences]
+    logits = [model(torch.from_numpy(w.input_ids).long()[None], torch.ones(1, len(w.labels)).long())
+              for (w,) in data.sentences]
     expected = F.cross_entropy(torch.cat(logits), torch.cat(singles), ignore_index=IGNORED)  # a mean
     assert words == sum(int((labels != IGNORED).sum()) for labels in singles)
-    assert float(loop.accumulate(model, batches, words, accelerator)) / words == pytest.approx(expected.item(), rel=1e-5)
+    assert (float(loop.accumulate(model, batches, words, accelerator)) / words
+            == pytest.approx(expected.item(), rel=1e-5))
     ours = gradients(model)
     expected.backward()
     assert_close(ours, gradients(model))

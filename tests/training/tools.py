@@ -36,15 +36,18 @@ def make_encoder(folder: Path) -> Path:
                           max_position_embeddings=130)
     config.save_pretrained(folder)
     generator = torch.Generator().manual_seed(5)
-    state = {name: torch.randn(p.shape, generator=generator) * (1.0 if "word" in name else 0.1) + ("LayerNorm.weight" in name)
+    state = {name: (torch.randn(p.shape, generator=generator) * (1.0 if "word" in name else 0.1)
+                    + ("LayerNorm.weight" in name))
              for name, p in TokenClassifier(config).named_parameters() if not name.startswith("classifier")}
     save_file(state, folder / "model.safetensors", {"format": "pt"})
     return folder
 
 
 def make_corpus(folder: Path, counts: dict[str, tuple[int, int, int]]) -> Path:
-    """Sentences of the built-in corpus as files: language -> how many for train, validation and test; all of them from the
-    training side, and overlapping, so that a small model learns something in seconds."""
+    """Sentences of the built-in corpus as files: language -> how many for train, validation and test.
+
+    All of them are from the training side, and overlapping, so that a small model learns something in seconds.
+    """
     for lang, numbers in counts.items():
         (folder / lang).mkdir(parents=True)
         sentences = generate.sentences(lang, "train")
@@ -59,8 +62,8 @@ def make_recipe(folder: Path, **changes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     recipe = dict(data_dir=str(make_corpus(folder / "data", {"de": (37, 10, 12), "fr": (1, 1, 1)})), train_langs=["de"],
                   eval_langs=["de", "fr"], tags=["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"],
-                  model=str(make_encoder(folder / "encoder")), max_length=128, epochs=3, batch_size=4, learning_rate=2e-2, dropout=0.02,
-                  log_every=1, checkpoint_every="4")
+                  model=str(make_encoder(folder / "encoder")), max_length=128, epochs=3, batch_size=4,
+                  learning_rate=2e-2, dropout=0.02, log_every=1, checkpoint_every="4")
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump({**recipe, **changes}), encoding="utf-8")
     return path
@@ -71,15 +74,17 @@ def arguments(recipe: Path, output: Path, *more: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false"}
 
 
 def start(argv: list[str], processes: int = 1, script: str = "train.py") -> subprocess.Popen:
     """``python train.py argv``, or as many processes of it under Accelerate's launcher; both outputs in one pipe."""
-    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes), "--num_machines", "1",
-              "--main_process_port", "0"] if processes > 1 else []
-    return subprocess.Popen([sys.executable, *launch, str(ROOT / script), *argv], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, env={**environment(), "ACCELERATE_USE_CPU": "true"}, start_new_session=True)
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes),
+              "--num_machines", "1", "--main_process_port", "0"] if processes > 1 else []
+    return subprocess.Popen([sys.executable, *launch, str(ROOT / script), *argv], cwd=ROOT, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            env={**environment(), "ACCELERATE_USE_CPU": "true"}, start_new_session=True)
 
 
 def run_script(argv: list[str], processes: int = 1, timeout: float = 120) -> tuple[int, str]:
@@ -174,7 +179,10 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """Bit for bit: figures, curves, predictions, saved weights, and the last checkpoint (weights, moments, random states)."""
+    """Bit for bit the same figures, curves, predictions and saved weights.
+
+    And the same last checkpoint: weights, moments, random states.
+    """
     assert outcome(one) == outcome(other)
     times = ("train/sentences_per_second",)
     for tag, points in curves(one).items():
