@@ -73,19 +73,27 @@ def with_data(trained, args):
     return trained._replace(options=options), args.langs or options.eval_langs
 
 
-def run_score(args) -> None:
+def scored_split(args, suffix: str):
+    """What score and errors begin with: a folder to write to (NAME-suffix unless given), and the model's split scored."""
     from accelerate import Accelerator
 
-    from ner import experiment, files, inference
-    from ner.evaluation import evaluate
-    from ner.training import machine
+    from ner import files, inference
 
     accelerator = Accelerator()
     name = Path(args.model).name
-    folder = Path(args.output_dir) if args.output_dir else files.new_folder(f"{name}-{args.split}")
+    folder = Path(args.output_dir) if args.output_dir else files.new_folder(f"{name}-{suffix}")
     files.check_folder(folder, Options())
     trained, langs = with_data(inference.load(args.model, accelerator), args)
     encoded, scored = inference.score(trained, langs, args.split, accelerator)
+    return accelerator, name, folder, trained, encoded, scored
+
+
+def run_score(args) -> None:
+    from ner import experiment, files
+    from ner.evaluation import evaluate
+    from ner.training import machine
+
+    accelerator, name, folder, trained, encoded, scored = scored_split(args, args.split)
     if accelerator.is_main_process:
         print(f"{args.split}\n{evaluate.table(scored)}")
         evaluate.write_predictions(folder / "predictions", args.split, encoded, scored, trained.tags)
@@ -116,20 +124,12 @@ def run_tag(args) -> None:
 
 
 def run_errors(args) -> None:
-    from accelerate import Accelerator
-
-    from ner import files, inference
     from ner.evaluation import errors
 
-    accelerator = Accelerator()
-    name = Path(args.model).name
-    folder = Path(args.output_dir) if args.output_dir else files.new_folder(f"{name}-errors")
-    files.check_folder(folder, Options())
-    trained, langs = with_data(inference.load(args.model, accelerator), args)
-    encoded, scored = inference.score(trained, langs, args.split, accelerator)
+    accelerator, name, folder, trained, encoded, scored = scored_split(args, "errors")
     if accelerator.is_main_process:
         analyses = {lang: errors.analyse(encoded[lang], scored[lang].predictions, trained.tags, trained.tokenizer)
-                    for lang in langs}
+                    for lang in encoded}
         errors.write(folder, f"Errors of {name}, {args.split}", args.split, analyses, trained.tags, args.contains,
                      args.sentences)
         for lang, one in analyses.items():

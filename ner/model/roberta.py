@@ -7,7 +7,7 @@ of the tokens). ``attention="padded"`` is the plain way on the same weights; bot
 them to each other and to transformers. Checkpoints go both ways untouched.
 
 Measured on 2 CPU cores (12 layers of 384, 64 German sentences of 18 subwords): two thirds of a step are matrix
-products, at the machine's own rate. PyTorch's dropout was a tenth and is now a third of that (`dropout`); one product
+products, at the machine's own rate. PyTorch's random bits for dropout were a tenth (see `dropout`); one product
 for query, key and value instead of three made the step 6 % faster, attention written out instead of SDPA's fallback
 4 %.
 
