@@ -1,9 +1,11 @@
 """1, 2 and 3 processes that really run (gloo, on the CPU) take the same steps; what happens when one of them ends."""
 
+import faulthandler
 import json
 import os
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from ner.options import UserError
 from ner.training import checkpoint, machine
 from tests.training import steps, tools
 
+HANGS_AFTER = 110  # seconds, then a process says where it stands
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> Path:
@@ -28,20 +31,24 @@ def recipe(tmp_path_factory) -> Path:
 
 
 def one_of(rank: int, processes: int, port: int, log: str, target, *args) -> None:
-    """A process as ``torchrun`` starts it."""
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), MASTER_ADDR="127.0.0.1",
-                      MASTER_PORT=str(port), ACCELERATE_USE_CPU="true")
+    """A process as ``torchrun`` starts it.
+
+    Without OMP_NUM_THREADS Accelerate gives each as many threads as there are cores: ten times slower.
+    """
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), LOCAL_WORLD_SIZE=str(processes),
+                      MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), ACCELERATE_USE_CPU="true", OMP_NUM_THREADS="1")
     tools.to_file(log)
+    faulthandler.dump_traceback_later(HANGS_AFTER, file=sys.stderr.fileno())
     target(*args)
 
 
-def together(processes: int, log: Path, target, *args, seconds: float = 60) -> tuple[list[int], str]:
+def together(processes: int, log: Path, target, *args) -> tuple[list[int], str]:
     """Exit statuses and joint output of `processes` processes of one run."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     running = [tools.forked(one_of, rank, processes, port, str(log), target, *args) for rank in range(processes)]
-    end = time.monotonic() + seconds
+    end = time.monotonic() + HANGS_AFTER + 10
     for process in running:
         process.join(max(0.1, end - time.monotonic()))
         if process.is_alive():
