@@ -12,13 +12,12 @@ def test_flops_by_hand():
     assert benchmark.flops([4, 4], 8, 2, 2, 3) == 2 * 6 * 2 * 4 * (16 + 12 + 16)
 
 
-def test_figures_drop_the_first_steps_and_take_medians():
+def test_figures_drop_the_first_steps_and_are_totals():
     slow = [[100.0, [5], 5, 3]] * benchmark.DROPPED
-    steps = slow + [[1.0, [6, 4], 12, 5], [2.0, [6, 4], 20, 5], [10.0, [6, 4], 18, 5]]
-    figures = benchmark.figures({"steps": steps, "mean_tokens": 5, "memory": 7.0,
-                                 "eval_sentences": 30, "eval_seconds": 2.0})
-    assert figures == {"sentences/s": 1.0, "tokens/s": 5.0, "evaluation sentences/s": 15.0, "memory MiB": 7.0,
-                       "padding": pytest.approx(1 - 30 / 50)}
+    steps = slow + [[1.0, [6, 4], 12, 5], [2.0, [7, 4, 3], 21, 5]]
+    figures = benchmark.figures({"steps": steps, "memory": 7.0, "eval_sentences": 30, "eval_seconds": 2.0})
+    assert figures == {"sentences/s": 5 / 3, "tokens/s": 8.0, "evaluation sentences/s": 15.0, "memory MiB": 7.0,
+                       "padding": pytest.approx(1 - 24 / 33)}
 
 
 def test_all_arms_for_real(capsys):
