@@ -3,11 +3,12 @@
 import argparse
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from ner.options import Options, Parser, UserError, read_arguments, resolve
+from ner.options import Options, Parser, UserError, as_recipe, read_arguments, resolve
 from ner.training.signals import Stopped
 
 
@@ -53,12 +54,14 @@ def parser() -> Parser:
 
 def add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="RUN_OR_MODEL", help="folder of a run, model folder or Hub name")
+    command.add_argument("--model_revision", help="commit, tag or branch of a model on the Hub")
 
 
 def add_data(command: argparse.ArgumentParser, split: str = "test") -> None:
     """What is not given comes from the run."""
     command.add_argument("--data_dir", help="folder with <lang>/{train,dev,test} files")
     command.add_argument("--dataset", help="swiss, panx, or a data set's Hub name or folder")
+    command.add_argument("--revision", help="commit, tag or branch of the data set on the Hub")
     command.add_argument("--langs", nargs="+", help="languages to score [those of the run]")
     command.add_argument("--split", default=split, choices=["train", "validation", "test"], help=f"[{split}]")
 
@@ -68,6 +71,8 @@ def with_data(trained, args):
     options = trained.options
     if args.data_dir or args.dataset:
         options = replace(options, data_dir=args.data_dir, dataset=args.dataset or options.dataset, revision=None)
+    if args.revision:
+        options = replace(options, revision=args.revision)
     if args.dataset:  # another corpus, of which the run's shares say nothing; data_dir may be the same one elsewhere
         options = replace(options, fractions={})
     return trained._replace(options=options), args.langs or options.eval_langs
@@ -83,22 +88,23 @@ def scored_split(args, suffix: str):
     name = Path(args.model).name
     folder = Path(args.output_dir) if args.output_dir else files.new_folder(f"{name}-{suffix}")
     files.check_folder(folder, Options())
-    trained, langs = with_data(inference.load(args.model, accelerator), args)
+    trained, langs = with_data(inference.load(args.model, accelerator, args.model_revision), args)
     encoded, scored = inference.score(trained, langs, args.split, accelerator)
     return accelerator, name, folder, trained, encoded, scored
 
 
 def run_score(args) -> None:
-    from ner import experiment, files
+    from ner import files
     from ner.evaluation import evaluate
+    from ner.run import figures
     from ner.training import machine
 
     accelerator, name, folder, trained, encoded, scored = scored_split(args, args.split)
     if accelerator.is_main_process:
         print(f"{args.split}\n{evaluate.table(scored)}")
         evaluate.write_predictions(folder / "predictions", args.split, encoded, scored, trained.tags)
-        results = {"name": name, "options": experiment.as_recipe(trained.options), "versions": machine.versions(),
-                   "eval": {args.split: experiment.figures(scored)}}
+        results = {"name": name, "options": as_recipe(trained.options), "versions": machine.versions(),
+                   "eval": {args.split: figures(scored)}}
         files.write_whole(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
         print(f"\n{folder}: results.json, predictions/")
     accelerator.end_training()
@@ -110,7 +116,7 @@ def run_tag(args) -> None:
     from ner import inference
 
     accelerator = Accelerator()
-    trained = inference.load(args.model, accelerator)
+    trained = inference.load(args.model, accelerator, args.model_revision)
     texts = inference.lines(sys.stdin) if args.text == ["-"] else args.text
     for number, part in enumerate(inference.batches(texts)):
         for place, tagged in enumerate(inference.tag(trained, part, accelerator)):
@@ -146,9 +152,11 @@ def run_suspects(args) -> None:
     from ner import files, suspects
     from ner.training import machine
 
-    accelerator = machine.accelerator(options.mixed_precision)
     name = Path(config).stem if config else "run"
     path = Path(args.output) if args.output else files.new_folder(f"{name}-suspects") / "suspects.tsv"
+    if path.is_file() or path.is_dir():
+        raise UserError(f"{path}: is there already, perhaps with marks of yours; name another --output")
+    accelerator = machine.accelerator(options.mixed_precision)
     found, sentences = suspects.find(options, accelerator)
     if accelerator.is_main_process:
         worst = found[: int(args.share * sentences)]
@@ -181,6 +189,8 @@ COMMANDS = {"score": run_score, "tag": run_tag, "errors": run_errors, "suspects"
 def main(argv: list[str]) -> int:
     """Exit status: 0, or 2 for a mistake of the user's."""
     try:
+        if odd := [word for word in argv if re.search("[\ud800-\udfff]", word)]:  # bytes that are not UTF-8 come so
+            parser().error(f"{odd[0]!r} is not UTF-8")
         args, args.rest = parser().parse_known_args(argv)
         if args.rest and args.command != "suspects":  # which hands them to the parser of train.py
             parser().error(f"unrecognized arguments: {' '.join(args.rest)}")

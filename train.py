@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
         folder = (Path(options.output_dir) if options.output_dir
                   else files.new_folder(Path(path).stem if path else "run"))
         experiment.run(options, folder, folder.resolve().name)
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     except Stopped as stop:

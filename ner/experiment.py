@@ -24,7 +24,9 @@ from ner.evaluation.evaluate import Encoded, Scored
 from ner.files import check_folder, is_finished, write_whole
 from ner.model import pretrained, vocabulary
 from ner.options import Options, UserError, as_recipe
-from ner.run import Run, figures, full_state, identity_of, out_of_patience, selected_epoch, training_figures
+from ner.results import read_results
+from ner.run import (
+    Run, check_progress, figures, full_state, identity_of, out_of_patience, selected_epoch, training_figures)
 from ner.training import checkpoint, loop, machine, optim
 from ner.training.loop import TrainingData
 from ner.training.signals import Stopped, StopSignals
@@ -66,13 +68,9 @@ def run(options: Options, folder: Path, name: str) -> dict:
 
 def already_finished(folder: Path, options: Options, accelerator: Accelerator) -> dict:
     """To continue a run that was killed after its last file was written: no checkpoint is left, and it is uploaded."""
-    try:
-        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        before = checkpoint.identity_options(results["options"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder / 'results.json'}: not the results of a run ({error}); "
-                        f"name another output_dir") from None
-    checkpoint.compare(folder, before, checkpoint.identity_options(as_recipe(options)))
+    results = read_results(folder / "results.json")
+    before, now = (checkpoint.identity_options(one) for one in (results["options"], as_recipe(options)))
+    checkpoint.compare(folder, before, now)
     if accelerator.is_main_process:
         checkpoint.remove(folder / "checkpoints")
         print(f"{folder}: this run has finished")
@@ -98,9 +96,8 @@ def build(options: Options, folder: Path, accelerator: Accelerator) -> tuple[Run
         training = sampling.without(training, options.exclude)
         accelerator.print(f"{options.exclude}: {every - len(training)} of {every} training sentences left out")
     accelerator.print(corpora.table({**corpus, "train": by_language(training)}, tags), "\n")
-    stride = options.max_length // 2 if options.stride is None else options.stride
-    training = evaluate.encode(training, tokenizer, options.max_length, stride)
-    validation, test = ({lang: evaluate.encode(rows, tokenizer, options.max_length, stride)
+    training = evaluate.encode(training, tokenizer, options.max_length, options.stride)
+    validation, test = ({lang: evaluate.encode(rows, tokenizer, options.max_length, options.stride)
                          for lang, rows in corpus[split].items()} for split in ("validation", "test"))
     rows = None
     if options.active_vocabulary:
@@ -140,6 +137,10 @@ def restore(state: Run, identity: dict) -> None:
         state.accelerator.print("no checkpoint yet, starting at the beginning")
         return
     state.progress, state.best = checkpoint.read(Path(name), state.accelerator, state.bare, state.optimizer, identity)
+    try:
+        check_progress(state)
+    except ValueError as error:
+        raise UserError(f"{name}: cannot be continued, its progress is none of this run ({error})") from None
     state.accelerator.print(f"continuing after step {state.progress.step} of {state.total}")
 
 

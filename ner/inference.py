@@ -35,7 +35,7 @@ class Trained(NamedTuple):
     folder: Path
 
 
-def load(name: str, accelerator: Accelerator) -> Trained:
+def load(name: str, accelerator: Accelerator, revision: str | None = None) -> Trained:
     """From a run's folder, or from any token-classification checkpoint of the RoBERTa family (folder or Hub name)."""
     run = Path(name)
     if os.path.isfile(run / "config.yaml"):
@@ -44,7 +44,7 @@ def load(name: str, accelerator: Accelerator) -> Trained:
         if not folder.is_dir():
             raise UserError(f"{run}: holds no model/; finish the run first with --resume")
     else:
-        options, folder = Options(model=name), pretrained.folder_of(name)
+        options, folder = Options(model=name, model_revision=revision), pretrained.folder_of(name, revision)
     config = pretrained.load_config(folder)
     try:
         names = pretrained.tags_of(config)
@@ -60,16 +60,12 @@ def load(name: str, accelerator: Accelerator) -> Trained:
     return Trained(model, tokenizer, tags, options, folder)
 
 
-def stride(options: Options) -> int:
-    return options.max_length // 2 if options.stride is None else options.stride
-
-
 def score(trained: Trained, langs: list[str], split: str, accelerator: Accelerator):
     """Every language of a split scored: (encoded sentences, scores) by language. Tags are matched by name."""
     options = replace(trained.options, tags=list(trained.tags.names))
     corpus, _ = corpora.load(options, {split: langs})
     accelerator.print(corpora.table(corpus, trained.tags), "\n")
-    encoded = {lang: evaluate.encode(rows, trained.tokenizer, options.max_length, stride(options))
+    encoded = {lang: evaluate.encode(rows, trained.tokenizer, options.max_length, options.stride)
                for lang, rows in corpus[split].items()}
     return encoded, evaluate.evaluate(trained.model, encoded, trained.tags, trained.tokenizer, accelerator)
 
@@ -93,7 +89,7 @@ def tag(trained: Trained, texts: list[str], accelerator: Accelerator) -> list[Ta
     tokens = [[word.text for word in one] for one in words]
     options = trained.options
     windows = alignment.encode([t for t in tokens if t], [[0] * len(t) for t in tokens if t], trained.tokenizer,
-                               options.max_length, stride(options))
+                               options.max_length, options.stride)
     lengths = [len(t) for t in tokens if t]
     found = predict(trained.model, windows, lengths, trained.tokenizer.pad_token_id, trained.tokenizer.padding_side,
                     accelerator)

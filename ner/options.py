@@ -84,6 +84,7 @@ CHOICES = {"attention": ("packed", "padded"), "mixed_precision": ("auto", "no", 
 AT_LEAST = {"epochs": 1, "max_steps": 1, "batch_size": 1, "micro_batch_size": 1, "num_train_sentences": 1,
             "log_every": 1, "patience": 1, "max_length": 16, "weight_decay": 0}
 MAX_RECIPE = 1 << 16  # characters
+NO_TEXT = re.compile("[\0\n\ud800-\udfff]")  # no path or file can hold it, or it would split a message
 FIELDS = {f.name: f for f in dataclasses.fields(Options)}
 HINTS = typing.get_type_hints(Options)
 KINDS = {name: typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint for name, hint in HINTS.items()}
@@ -110,7 +111,7 @@ class RecipeLoader(yaml.SafeLoader):
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands twice; keep one", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"{shown(key.value)} stands twice", problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -134,7 +135,7 @@ def read_recipe(path: str | Path) -> dict:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise UserError(f"{path}{where}: not a YAML recipe ({problem}); expected lines like 'epochs: 3'") from None
+        raise UserError(f"{path}{where}: not a YAML recipe ({problem[:99]}); expected lines like 'epochs: 3'") from None
     if not isinstance(recipe, dict | None):
         raise UserError(f"{path}: expected lines like 'epochs: 3', found {shown(recipe)}")
     return {key if isinstance(key, str) else shown(key): value for key, value in (recipe or {}).items()}
@@ -153,7 +154,7 @@ def convert(value, kind):
         return {convert(key, str): convert(item, float) for key, item in value.items()}
     if kind is bool:
         return {"true": True, "false": False}[str(value).lower()]
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)) or value == "":
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)) or value == "" or NO_TEXT.search(str(value)):
         raise ValueError
     if kind is str:
         return str(value)

@@ -6,6 +6,7 @@ Trade-off. A card says only what `results.json` holds, so that it cannot drift f
 
 import re
 import shlex
+from html import escape
 from pathlib import Path, PureWindowsPath
 
 from huggingface_hub import EvalResult, HfApi, ModelCardData
@@ -94,7 +95,7 @@ def limits(options: dict, scores: dict[str, dict]) -> str:
     """A Markdown list of what the figures do not say."""
     source, hub = data_source(options)
     types = dict.fromkeys(kind for score in scores.values() for kind in score["by_type"])
-    lines = [f"It finds {', '.join(types)} only."] if types else []
+    lines = [f"It finds {', '.join(map(escape, types))} only."] if types else []
     if PANX_NAME.search(hub or source):
         lines.append("The annotation is a silver standard: a program made it from Wikipedia's links, for training and "
                      "test alike. The figures measure agreement with it, errors included.")

@@ -1,7 +1,8 @@
 """All that one run works with, and what is read off it: weights to save, figures to report, what makes it itself."""
 
 import hashlib
-from dataclasses import dataclass, field
+import math
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from ner.evaluation import evaluate
 from ner.evaluation.evaluate import Encoded, Scored
 from ner.model import pretrained, vocabulary
 from ner.options import Options, as_recipe
+from ner.results import EPOCH, check, number, share
 from ner.tags import TagSet
 from ner.training import checkpoint, loop, machine, optim, selection
 from ner.training.loop import Progress
@@ -57,6 +59,25 @@ def identity_of(state: Run) -> dict:
             "training sentences": len(state.training.lengths), "checksum of the encoded data": content.hexdigest(),
             "precision": state.accelerator.mixed_precision,
             **{key: version for key, version in machine.versions().items() if key != "git"}}
+
+
+def check_progress(state: Run) -> None:
+    """ValueError where progress and best weights, as a checkpoint has them, are none that this run can have."""
+    def step(value) -> bool:
+        return type(value) is int and 0 <= value <= state.total
+
+    progress = state.progress
+    check(asdict(progress), {
+        "step": step, "updates": step, "loss_sum": number, "words": number,
+        "seconds": lambda value: number(value) and value > 0,
+        "epochs": [EPOCH | {"epoch": step, "updates": step, "mean_f1": share}]})
+    last = progress.step == state.total  # ends an epoch, too
+    ended = math.ceil(progress.step / state.per_epoch) if last else progress.step // state.per_epoch
+    if [epoch["validation"].keys() for epoch in progress.epochs] != [state.validation.keys()] * ended:
+        raise ValueError(f"{len(progress.epochs)} epochs after step {progress.step}, or other languages in them")
+    shapes = {name: parameter.shape for name, parameter in state.bare.named_parameters()}
+    if state.best and {name: tensor.shape for name, tensor in state.best.items()} != shapes:
+        raise ValueError("the best weights are those of another model")
 
 
 def selected_epoch(state: Run) -> dict:

@@ -22,8 +22,9 @@ from typing import NamedTuple
 
 import yaml
 
-from ner.files import RUNS, read_results, write_whole
-from ner.options import NOT_IN_CONFIG, Options, UserError, as_recipe, read_recipe, resolve
+from ner.files import RUNS, is_study, write_whole
+from ner.options import NOT_IN_CONFIG, Options, UserError, as_recipe, read_recipe, resolve, shown
+from ner.results import read_results
 from ner.training.signals import Stopped
 
 RUN_NAME = re.compile(r"\w[\w.+-]*")
@@ -31,15 +32,11 @@ EVALUATION_COST = 1 / 3  # a forward pass against forward, backward and update
 
 
 class Planned(NamedTuple):
-    """One run of a study. `group` is the folder of its seeds, None for a run with one seed; '' is the study's own."""
+    """One run of a study. `group` is the folder of its seeds, None without `seeds`; '' is the study's own."""
 
     name: str  # its folder inside the study's: fr-250, seed-1, fr-250/seed-1
     options: Options
     group: str | None = None
-
-
-def is_study(recipe: Mapping) -> bool:
-    return "runs" in recipe or recipe.get("seeds") is not None
 
 
 def plan(recipe: Mapping, source: str = "") -> list[Planned]:
@@ -47,7 +44,8 @@ def plan(recipe: Mapping, source: str = "") -> list[Planned]:
     prefix = f"{source}: " if source else ""
     named = recipe.get("runs", {"": None})
     if not isinstance(named, dict) or not named:
-        raise UserError(f"{prefix}runs: expected names with options, as 'de: {{train_langs: [de]}}', found {named!r}")
+        raise UserError(f"{prefix}runs: expected names with options, as 'de: {{train_langs: [de]}}', "
+                        f"found {shown(named)}")
     shared = {name: value for name, value in recipe.items() if name != "runs"}
     planned, problems = [], {}
     for name, own in named.items():
@@ -80,7 +78,7 @@ def own_problems(name: str, own) -> list[str]:
     if not RUN_NAME.fullmatch(name):
         problems.append(f"'{name}' cannot name a run's folder; expected letters, digits and . + - _")
     if own is not None and not isinstance(own, dict):
-        problems.append(f"expected options such as {{train_langs: [de]}}, found {own!r}")
+        problems.append(f"expected options such as {{train_langs: [de]}}, found {shown(own)}")
     if isinstance(own, dict):
         problems += [f"{key}: belongs to the whole study, not to one run; write it above runs"
                      for key in NOT_IN_CONFIG if key in own]
@@ -114,26 +112,32 @@ def run(recipe: Mapping, source: str = "") -> None:
     planned = plan(recipe, source)
     folder = Path(str(recipe["output_dir"])) if recipe.get("output_dir") else RUNS / (Path(source).stem or "study")
     check_folder(folder)
-    from accelerate import PartialState  # it, experiment, survey import torch, which a typo need not wait for
+    from accelerate.utils import broadcast_object_list  # it and the others import torch, for which no typo need wait
 
     from ner import experiment
+    from ner.training import machine
 
+    # As each run will make it: a bare PartialState takes processes on CPUs for strangers, who would all write.
+    leader = machine.accelerator(planned[0].options.mixed_precision).is_main_process
     done = {one.name: finished(folder / one.name, one.options) for one in planned}
     costs = work([one for one in planned if not done[one.name]])
-    leader = PartialState().is_main_process
     if leader:
         folder.mkdir(parents=True, exist_ok=True)
         kept = {name: value for name, value in recipe.items() if name not in NOT_IN_CONFIG}
         write_whole(folder / "config.yaml", yaml.safe_dump(kept, sort_keys=False, allow_unicode=True))
     for number, one in enumerate(planned, 1):
         place = f"run {number} of {len(planned)}: {folder / one.name}"
-        if done[one.name] and not (folder / one.name / "checkpoints").exists():  # else it was killed while it tidied up
+        place_of = folder / one.name
+        # The main process says it for all: of a disk that machines share, the others may see an older state.
+        skipped, begun = broadcast_object_list([
+            bool(done[one.name]) and not (place_of / "checkpoints").exists(),  # else it was killed while it tidied up
+            (place_of / "config.yaml").exists()])
+        if skipped:
             tell(leader, f"{place} is finished")
             continue
         tell(leader, f"\n{place}, {time_left(costs.values(), done.values())}")
         forget_peak_memory()
-        place_of = folder / one.name
-        options = replace(one.options, output_dir=str(place_of), resume=(place_of / "config.yaml").exists())
+        options = replace(one.options, output_dir=str(place_of), resume=begun)
         try:
             done[one.name] = experiment.run(options, place_of, place_of.name)
         except UserError as error:
@@ -174,10 +178,12 @@ def finished(folder: Path, options: Options) -> dict | None:
     if not path.exists():
         return None
     results = read_results(path)
+    if not results.get("train") or "test" not in results["eval"]:
+        raise UserError(f"{path}: holds no training or no test; expected the results of a run of this study")
     wanted = checkpoint.identity_options(as_recipe(options))
-    other = [name for name, value in wanted.items() if not same(name, results["options"].get(name, value), value)]
+    other = [name for name, value in wanted.items() if not same(name, results["options"][name], value)]
     if other:
-        told = ", ".join(f"{name} {results['options'][name]}, not {wanted[name]}" for name in other)
+        told = ", ".join(f"{name} {shown(results['options'][name])}, not {shown(wanted[name])}" for name in other)
         raise UserError(f"{folder}: is finished, but with {told}; remove it or name another output_dir")
     return results
 
@@ -213,9 +219,9 @@ def cost(options: Options, training: int, validation: int, test: int) -> float:
 
 
 def time_left(costs: Sequence[float], done: Sequence[dict | None]) -> str:
-    """From the speed of the run that finished last; unknown before the first one has."""
+    """From the speed of the last run of the recipe that has finished; unknown before one has."""
     speeds = [results["train"]["sentences_per_second"] for results in done if results]
-    if not speeds:
+    if not speeds or not speeds[-1]:
         return "time left known after the first run"
     minutes = math.ceil(sum(costs) / speeds[-1] / 60)
     return f"about {minutes} min left" if minutes < 120 else f"about {minutes / 60:.1f} h left"

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 PANX_TYPES = ("PER", "ORG", "LOC")
+MAX_TYPE = 100  # characters; a longer one is a broken line, and would stand in every message about tags
 OTHER_SCHEMES = {"S-": ("BIOES", "B-"), "E-": ("BIOES", "I-"), "U-": ("BILOU", "B-"), "L-": ("BILOU", "I-")}
 
 
 @lru_cache(maxsize=1024)
 def check_tag(tag: str) -> None:
-    """Raise ValueError unless ``tag`` is ``O``, ``B-TYPE`` or ``I-TYPE``, TYPE printable and without white space."""
+    """Raise ValueError unless ``tag`` is ``O``, ``B-TYPE`` or ``I-TYPE``, TYPE printable, without white space and of up
+    to `MAX_TYPE` characters."""
     start, entity_type = tag[:2], tag[2:]
-    well_formed = entity_type.isprintable() and entity_type != "" and " " not in entity_type
+    well_formed = entity_type.isprintable() and 0 < len(entity_type) <= MAX_TYPE and " " not in entity_type
     if tag == "O" or start in ("B-", "I-") and well_formed:
         return
     if start in OTHER_SCHEMES and well_formed:

@@ -3,11 +3,13 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 import evaluate
 from ner import files
@@ -144,11 +146,14 @@ def test_score_refuses_and_overwrites_nothing(run, tmp_path, capsys):
     (tmp_path / "broken" / "de").mkdir(parents=True)
     (tmp_path / "broken" / "de" / "test.tsv").write_text("de:Bern\tB-LOC\nde:Genf\n")
     bare = tiny_folder(tmp_path / "bare", tags=("LABEL_0", "LABEL_1"))
+    (tmp_path / "other" / "model").mkdir(parents=True)
     before = snapshot(tmp_path)
     assert "holds a finished run" in refused(capsys, "score", run, "--output_dir", finished)
     assert "holds an unfinished run" in refused(capsys, "score", run, "--output_dir", started)
     assert "is a file" in refused(capsys, "score", run, "--output_dir", tmp_path / "file")
     assert "file/o" in refused(capsys, "score", run, "--output_dir", tmp_path / "file" / "o")
+    assert "holds a model/ of no run" in refused(capsys, "score", run, "--output_dir", tmp_path / "other")
+    assert r"'\udcff' is not UTF-8" in refused(capsys, "score", run, "--output_dir", "\udcff")
     assert "'B-DATE'" in refused(capsys, "score", run, "--data_dir", tmp_path / "dates", "--langs", "de")
     assert "test.tsv:2" in refused(capsys, "score", run, "--data_dir", tmp_path / "broken", "--langs", "de")
     assert "de, fr" in refused(capsys, "score", run, "--langs", "xx")
@@ -157,6 +162,25 @@ def test_score_refuses_and_overwrites_nothing(run, tmp_path, capsys):
     assert "--spilt" in refused(capsys, "score", run, "--spilt", "test")
     assert "invalid choice" in refused(capsys, "score", run, "--split", "tset")
     assert snapshot(tmp_path) == before
+
+
+def test_weights_that_answer_with_no_numbers_are_told(run, tmp_path, capsys):
+    """Finite ones, whose products are not."""
+    folder = shutil.copytree(run, tmp_path / "run")
+    path = folder / "model" / "model.safetensors"
+    state = load_file(path)
+    state["classifier.weight"].fill_(3e38)
+    save_file(state, path)
+    for argv in (["score", folder, "--output_dir", tmp_path / "o"], ["tag", folder, "Bern", "--jsonl"]):
+        assert "the model answers with no finite numbers for " in refused(capsys, *argv)
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_list_of_suspects_is_not_written_over(tmp_path, capsys):
+    (tmp_path / "mine.tsv").write_text("mine")
+    for path in (tmp_path / "mine.tsv", tmp_path):
+        assert "is there already" in refused(capsys, "suspects", "--output", path)
+    assert (tmp_path / "mine.tsv").read_text() == "mine"
 
 
 # ---- tag

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 
@@ -118,6 +119,36 @@ def test_two_processes_stop_together_and_one_goes_on(recipe, tmp_path):
     assert np.allclose(ours, theirs, rtol=1e-4)
     for name in ("test.de.tsv", "test.fr.tsv"):
         assert (tmp_path / "two/predictions" / name).read_text() == (tmp_path / "one/predictions" / name).read_text()
+
+
+def test_a_study_on_two_processes_is_stopped_continued_and_then_left_alone(recipe, tmp_path):
+    """The same command four times: SIGTERM in the first run, to the end, nothing to do; and on one process."""
+    shared = {**yaml.safe_load(recipe.read_text()), "batch_size": 8, "dropout": 0.0, "epochs": 2}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({**shared, "runs": {"a": {"seed": 1}, "b": {"seed": 2}}}))
+    argv = tools.arguments(tmp_path / "study.yaml", tmp_path / "two")
+
+    def start(number: int, *prepare) -> tuple[list[int], str]:
+        log = tmp_path / f"log-{number}"
+        return together(2, log, tools.train_main, argv, str(log), *prepare)
+
+    statuses, log = start(1, tools.signal_at, 6, signal.SIGTERM)
+    assert statuses == [143, 143] and "run 1 of 2" in log and "the same command again" in log, log
+    assert not (tmp_path / "two" / "b").exists()
+    statuses, log = start(2)
+    assert statuses == [0, 0] and "continuing after step 7 of 18" in log and "2 runs finished" in log, log
+    assert log.count("run 2 of 2") == log.count("epoch 2: training loss") / 2 == 1  # the main process alone speaks
+    assert [len(list((tmp_path / "two" / name).glob("events*"))) for name in "ab"] == [2, 1]  # and writes
+    before = {path: path.stat().st_mtime_ns for name in "ab" for path in (tmp_path / "two" / name).rglob("*")}
+    statuses, log = start(3)
+    assert statuses == [0, 0] and log.count("is finished\n") == 2, log
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    argv = tools.arguments(tmp_path / "study.yaml", tmp_path / "one")
+    assert tools.run_forked(argv, tmp_path / "log")[0] == 0
+    for name in "ab":
+        ours, theirs = (tools.curves(tmp_path / folder / name)["train/loss"] for folder in ("two", "one"))
+        assert [step for step, _ in ours] == list(range(1, 19)) and np.allclose(ours, theirs, rtol=1e-4)
+        for path in (tmp_path / "one" / name / "predictions").iterdir():
+            assert (tmp_path / "two" / name / "predictions" / path.name).read_text() == path.read_text()
 
 
 def test_a_process_that_dies_ends_the_run_with_its_message(recipe, tmp_path):

@@ -70,10 +70,12 @@ def test_the_same_options_give_the_same_run(recipe, straight, tmp_path):
 
 
 def test_stops_and_kills_leave_no_trace(recipe, straight, tmp_path):
-    """Twice within the first epoch (of 10 steps), at its end, before the end of the second, and in the last step."""
+    """Twice within the first epoch (of 10 steps), at its end, two kills within the second, one across its end, and in the
+    last step."""
     argv = tools.arguments(recipe, tmp_path / "run", "--resume")
     for step, number, status, on_disk in [(2, signal.SIGTERM, 143, [3]), (6, signal.SIGINT, 130, [4, 7]),
-                                          (9, signal.SIGTERM, 143, [8, 10]), (19, signal.SIGKILL, -9, [12, 16]),
+                                          (9, signal.SIGTERM, 143, [8, 10]), (13, signal.SIGKILL, -9, [10, 12]),
+                                          (19, signal.SIGKILL, -9, [12, 16]), (23, signal.SIGKILL, -9, [16, 20]),
                                           (29, signal.SIGTERM, 143, [28, 30])]:
         run(argv, tmp_path, tools.signal_at, step, number, status=status)
         assert steps(tmp_path / "run") == on_disk

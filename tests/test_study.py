@@ -11,7 +11,7 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 
 import evaluate
 import train as script
-from ner import experiment, study
+from ner import experiment, files, study
 from ner.data import survey
 from ner.model import builtin
 from ner.options import UserError, as_recipe, read_arguments, read_recipe, resolve
@@ -146,9 +146,11 @@ def pretend(monkeypatch):
             raise Stopped("stopped after step 1", 130)
         if name in run.fails:
             raise UserError("loss nan")
-        f1 = {"f1": options.seed / 10, "sentences": 1, "f1_ci95": [0, 1]}
-        results = {"options": as_recipe(options), "train": {"sentences_per_second": 5.0}, "versions": {},
-                   "eval": {"test": {"de": f1, "mean_f1": options.seed / 10}}}
+        mean = min(options.seed / 10, 1)
+        rates = ("sentences_per_second", "tokens_per_second")
+        train = dict.fromkeys(("sentences", "seconds", *rates, "peak_memory_mib"), 5)
+        results = {"options": as_recipe(options), "train": train, "versions": {},
+                   "eval": {"test": {"de": {"f1": mean, "sentences": 1, "f1_ci95": [0, 1]}, "mean_f1": mean}}}
         (folder / "predictions").mkdir()
         (folder / "predictions" / "test.de.tsv").write_text("A\tB-PER\tB-PER\n\nB\tB-PER\tO\n\n")
         (folder / "results.json").write_text(json.dumps(results))
@@ -222,6 +224,27 @@ def test_seeds_are_summed_up(tmp_path, pretend):
     assert de["f1_ci95"] == [0.0, 1.0] and de["sentences"] == 1
     assert whole["eval"]["test"]["mean_f1_sd"] == pytest.approx(0.2646, abs=1e-4)
     assert study.planned_in(tmp_path / "out").keys() == {"seed-1", "seed-2", "seed-6"}
+
+
+def test_figures_that_cannot_be_written_or_are_of_no_run_end_in_one_sentence(tmp_path, pretend, capsys):
+    argv = recipe_in(tmp_path, "seeds: [1, 2]\n")
+    assert script.main(argv) == 0
+    (tmp_path / "out" / "results.json").unlink()
+    (tmp_path / "out" / "results.json").mkdir()
+    assert script.main(argv) == 2 and capsys.readouterr().err.startswith("train.py: [Errno 21] Is a directory: ")
+    assert not (tmp_path / "out" / ".results.json.tmp").exists()
+    path = tmp_path / "out" / "seed-2" / "results.json"
+    results = json.loads(path.read_text())
+    path.write_text(json.dumps({**results, "train": None}))
+    assert script.main(argv) == 2 and "seed-2/results.json: holds no training or no test" in capsys.readouterr().err
+    path.write_text(json.dumps({**results, "train": results["train"] | {"sentences_per_second": 0}}))
+    assert study.time_left([1.0], [json.loads(path.read_text())]) == "time left known after the first run"
+
+
+def test_a_run_does_not_go_into_the_folder_of_a_study(tmp_path, pretend):
+    script.main(recipe_in(tmp_path, "runs: {a: {seed: 1}}\n"))
+    with pytest.raises(UserError, match="out: holds a study, not a run; name another output_dir"):
+        files.check_folder(tmp_path / "out", resolve({"resume": True}))
 
 
 @pytest.fixture(scope="module")

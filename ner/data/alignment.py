@@ -39,12 +39,14 @@ def subwords(words: set[str], tokenizer) -> dict[str, list[int]]:
 
 
 def encode(
-    sentences: list[list[str]], labels: list[list[int]], tokenizer, max_length: int, stride: int
+    sentences: list[list[str]], labels: list[list[int]], tokenizer, max_length: int, stride: int | None = None
 ) -> list[Window]:
     """Windows of at most `max_length` subwords, special tokens included, in the order of the sentences.
 
-    `labels` holds one id a word. Neighbouring windows of a long sentence share about `stride` subwords.
+    `labels` holds one id a word. Neighbouring windows of a long sentence share about `stride` subwords, by
+    default half of `max_length`.
     """
+    stride = max_length // 2 if stride is None else stride
     known = subwords({word for words in sentences for word in words}, tokenizer)
     first, last = [tokenizer.cls_token_id], [tokenizer.sep_token_id]
     room = max_length - 2

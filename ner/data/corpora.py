@@ -11,19 +11,23 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+import yaml
 from datasets import ClassLabel, Dataset, Features, List, Value, disable_progress_bars
 from datasets import get_dataset_config_names, load_dataset
+from datasets.exceptions import DatasetGenerationError
+from huggingface_hub import DatasetCard
 
 from ner.data import readers, sampling
 from ner.data.readers import Sentence
 from ner.data.swiss import generate
-from ner.options import Options, UserError
+from ner.options import Options, UserError, shown
 from ner.tags import TagSet, check_tag, iob1_to_iob2, is_iob1, tag_set
 
 logger = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
 PANX = "google/xtreme"
 LANG_COLUMNS = ("lang", "langs", "language")
+MAX_CARD_BYTES, MAX_CARD_VALUES = 1 << 23, 10**6
 Corpus = dict[str, dict[str, Dataset]]  # split -> language -> sentences
 
 
@@ -47,6 +51,9 @@ def load(options: Options, wanted: dict[str, list[str]] | None = None) -> tuple[
     if wanted is None:
         wanted = {"train": options.train_langs, "validation": options.validation_langs or options.eval_langs,
                   "test": options.eval_langs}
+    for lang in (lang for langs in wanted.values() for lang in langs):
+        if not readers.LANGUAGE.fullmatch(lang):
+            raise UserError(f"{shown(lang)} cannot name a language; expected letters, digits and . + - _, as in pt-BR")
     read_in = {split: {lang: read(options, lang, split) for lang in langs} for split, langs in wanted.items()}
     typed = read_in.get("train") or next(iter(read_in.values()))
     found = {tag[2:] for raw in typed.values() for sentence in raw.sentences for tag in sentence.tags if tag != "O"}
@@ -98,12 +105,15 @@ def from_hub(name: str, lang: str, split: str, revision: str | None, prefix: str
     IOB1 becomes IOB2 with a notice, as in files.
     """
     disable_progress_bars()  # one a split and language
+    logging.getLogger("datasets.packaged_modules").setLevel(logging.CRITICAL)  # what they complain of, they raise, too
     try:
+        if Path(name).is_dir():
+            check_card(Path(name))
         configs = get_dataset_config_names(name, revision=revision)
         config = next((c for c in (f"{prefix}{lang}", lang) if c in configs), None)
         if config is None and (prefix or len(configs) > 1):
-            langs = sorted(c.removeprefix(prefix) for c in configs if c.startswith(prefix))
-            raise UserError(f"{name}: no language '{lang}'; there are {', '.join(langs)}")
+            langs = [c.removeprefix(prefix) for c in configs if c.startswith(prefix)]
+            raise UserError(f"{name}: no language '{lang}'; there are {known(langs)}")
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as fresh:
             cache = fresh if Path(name).exists() else None  # the lasting cache does not see that a local file changed
             rows = load_dataset(name, config or configs[0], split=split, revision=revision, cache_dir=cache)
@@ -113,7 +123,9 @@ def from_hub(name: str, lang: str, split: str, revision: str | None, prefix: str
     except UserError:
         raise
     except Exception as error:  # `datasets` raises many kinds; all of them mean the same here
-        reason = (str(error).strip().split("\n") or [""])[0]
+        if isinstance(error, DatasetGenerationError):
+            error = error.__cause__ or error
+        reason = (str(error).strip().split("\n") or [""])[0][:200]
         raise UserError(f"data set {name}, language '{lang}', {split}: not to be had ({type(error).__name__}: {reason})"
                         ) from None
     names = rows.features[tags].feature.names
@@ -127,6 +139,33 @@ def from_hub(name: str, lang: str, split: str, revision: str | None, prefix: str
         logger.warning("%s: the tags are IOB1 and were converted to IOB2", raw.source)
         raw = raw._replace(sentences=[s._replace(tags=iob1_to_iob2(s.tags)) for s in raw.sentences])
     return raw
+
+
+def check_card(folder: Path) -> None:
+    """A data set's card may name files anywhere, but who names a folder has not asked for the network; and it may be a
+    bomb: a few lines of aliases that stand for more values than fit into memory."""
+    card, bare, described = folder / "README.md", folder / ".huggingface.yaml", []
+    for path in filter(Path.is_file, (card, bare)):
+        if path.stat().st_size > MAX_CARD_BYTES:
+            raise UserError(f"{path}: is larger than {MAX_CARD_BYTES:,} bytes; expected a data set's card")
+        described.append(DatasetCard.load(path).data.to_dict() if path == card
+                         else yaml.safe_load(path.read_text(encoding="utf-8")))
+    if written_out(described, {}) > MAX_CARD_VALUES:
+        raise UserError(f"{folder}: its card has more than {MAX_CARD_VALUES:,} values; expected a data set's card")
+    if any("://" in str(one.get("configs")) for one in described if isinstance(one, dict)):
+        raise UserError(f"{folder}: its card names files on other machines; expected files in this folder")
+
+
+def written_out(value, known: dict[int, int]) -> int:
+    """How many values there are in YAML's lists and mappings; what an alias repeats counts each time."""
+    if id(value) not in known:
+        parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+        known[id(value)] = 1 + sum(written_out(part, known) for part in parts)
+    return known[id(value)]
+
+
+def known(langs: list[str]) -> str:
+    return ", ".join(sorted({lang for lang in langs if lang and readers.LANGUAGE.fullmatch(lang)}))
 
 
 def hub_row(words: list | None, ids: list | None, names: list[str]) -> tuple[list[str], list[str]]:
@@ -166,7 +205,7 @@ def of_language(name: str, rows: Dataset, lang: str) -> list[int]:
     langs = [value if isinstance(value, str) else (value or [""])[0] for value in rows[column]]
     chosen = [i for i, value in enumerate(langs) if value == lang]
     if not chosen:
-        raise UserError(f"{name}: no language '{lang}'; there are {', '.join(sorted(set(filter(None, langs))))}")
+        raise UserError(f"{name}: no language '{lang}'; there are {known(langs)}")
     return chosen
 
 
@@ -182,7 +221,7 @@ def dataset(raw: Raw, lang: str, tags: TagSet) -> Dataset:
         unknown = next((i for i, tag in enumerate(sentence.tags) if tag not in tags.ids), None)
         if unknown is not None:
             raise UserError(f"{raw.place(sentence.line)}: the tag '{sentence.tags[unknown]}' of word {unknown + 1}, "
-                            f"'{sentence.tokens[unknown][:40]}', is not in the tag set {' '.join(tags.names)}")
+                            f"{sentence.tokens[unknown][:40]!r}, is not in the tag set {' '.join(tags.names)}")
         columns["tokens"].append(sentence.tokens)
         columns["ner_tags"].append(tags.labels(sentence.tags))
     features = Features({"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=list(tags.names))),

@@ -35,6 +35,7 @@ SPLIT_NAMES = {"train": ("train",), "validation": ("dev", "validation"), "test":
 EXTENSIONS = ("", ".txt", ".tsv", ".conll", ".iob2", ".jsonl")
 MAX_LINE_BYTES = 1 << 20
 LANGUAGE_PREFIX = re.compile(r"[a-z]{2,3}(-[a-z]+)*:")
+LANGUAGE = re.compile(r"(?!mean_f1)\w[\w.+-]{0,63}")  # its name is part of file names and a key in results.json
 NOT_IN_A_WORD = re.compile("[\t\n\0\ud800-\udfff]")
 
 Block = tuple[int, list[str]]  # the number of the first line, the lines
@@ -63,13 +64,15 @@ def find_file(data_dir: Path, lang: str, split: str) -> Path | None:
 
 
 def languages(data_dir: Path) -> list[str]:
-    """The folders in ``data_dir`` that hold a file of some split, sorted; UserError where there is none."""
+    """The folders in ``data_dir`` with a name for a language and a file of some split, sorted; UserError where there is
+    none."""
     expected = "expected a folder with <lang>/train, dev and test files"
     try:
         names = sorted(os.listdir(data_dir))
     except (OSError, ValueError) as error:
         raise UserError(f"{data_dir}: {reason(error)}; {expected}") from None
-    found = [name for name in names if any(split_files(data_dir, name, split) for split in SPLIT_NAMES)]
+    found = [name for name in names
+             if LANGUAGE.fullmatch(name) and any(split_files(data_dir, name, split) for split in SPLIT_NAMES)]
     if not found:
         raise UserError(f"{data_dir}: no language in this folder; {expected}")
     return found

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 
+from ner.data import readers
 from ner.options import UserError
 
 SUBSET_SEED = 42
@@ -68,10 +69,12 @@ def exclusions(path: str) -> list[list[str]]:
     """Language, split, row and hash of every line below the header."""
     wanted = ("language", "split", "row", "hash")
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"exclude: cannot read {path} ({error}); expected a file from evaluate.py suspects") from None
-    header, *rows = [line.split("\t") for line in lines]
+        lines = [line for _, line in readers.numbered_lines(Path(path))]
+    except UserError as error:
+        raise UserError(f"exclude: {error}") from None
+    while lines and not lines[-1]:
+        lines.pop()
+    header, *rows = [line.split("\t") for line in lines] or [[]]
     if not set(wanted) <= set(header):
         raise UserError(f"{path}:1: expected the columns {', '.join(wanted)}, found {', '.join(header)[:80]}")
     places = [header.index(name) for name in wanted]

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ner import tags
+from ner.data import readers
 from ner.evaluation import scoring
-from ner.options import UserError
+from ner.options import UserError, shown
 
 
 class Tagged(NamedTuple):
@@ -27,12 +28,8 @@ class Tagged(NamedTuple):
 
 def read(path: Path) -> Tagged:
     """UserError where the file is not of this form."""
-    try:
-        lines = path.read_bytes().decode("utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); expected word<TAB>gold<TAB>predicted") from None
     rows, ends = [], []
-    for number, line in enumerate(lines, 1):
+    for number, line in readers.numbered_lines(path):
         cells = line.split("\t")
         if len(cells) == 3:
             rows.append(cells)
@@ -74,7 +71,8 @@ def difference(a: Tagged, b: Tagged) -> str:
     """What tells the sentences of two files apart."""
     for number, (left, right) in enumerate(zip(zip(a.words, a.gold), zip(b.words, b.gold)), 1):
         if left != right:
-            return f"word {number} is '{left[0]}' ({left[1]}) in one and '{right[0]}' ({right[1]}) in the other"
+            one, other = (f"{shown(word)} ({tag[:40]})" for word, tag in (left, right))
+            return f"word {number} is {one} in one and {other} in the other"
     return f"{len(a.lengths)} sentences of {len(a.words)} words against {len(b.lengths)} of {len(b.words)}"
 
 

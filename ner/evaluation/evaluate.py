@@ -33,7 +33,7 @@ class Scored(NamedTuple):
     counts: np.ndarray  # (S, types, 3) as `scoring.entity_counts`
 
 
-def encode(rows: Dataset, tokenizer, max_length: int, stride: int) -> Encoded:
+def encode(rows: Dataset, tokenizer, max_length: int, stride: int | None = None) -> Encoded:
     """Windows and gold labels of a data set."""
     tokens, labels = list(rows["tokens"]), list(rows["ner_tags"])
     windows = alignment.encode(tokens, labels, tokenizer, max_length, stride)

@@ -100,7 +100,7 @@ def table(header: Sequence[str], rows: list[tuple]) -> str:
 
 
 def number_cell(value: int | float) -> str:
-    text = f"{value:,}" if isinstance(value, int) else f"{value:,.3f}" if value < 100 else f"{value:,.0f}"
+    text = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
     return f"<td{' class=zero' * (not value)}>{text}</td>"
 
 

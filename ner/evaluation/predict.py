@@ -15,6 +15,7 @@ from accelerate.utils import gather_object
 from ner.data import sampling
 from ner.data.alignment import IGNORED, Window
 from ner.data.collate import collate, to_device, word_logits
+from ner.options import UserError
 
 SLOTS = 4096
 
@@ -30,7 +31,8 @@ class Predictions(NamedTuple):
 @torch.inference_mode()
 def predict(model, windows: list[Window], words: list[int], pad_id: int, padding_side: str,
             accelerator: Accelerator, slots: int = SLOTS) -> Predictions:
-    """Predictions for sentences of `words` words each; every process returns all of them."""
+    """Predictions for sentences of `words` words each; every process returns all of them. ``UserError`` where the model
+    answers with anything but finite numbers."""
     model.eval()
     starts = np.concatenate([[0], np.cumsum(words)])
     batches = sampling.token_batches([len(window.input_ids) for window in windows], slots)
@@ -44,7 +46,12 @@ def predict(model, windows: list[Window], words: list[int], pad_id: int, padding
         answers.append(answer(model, to_device(batch, accelerator.device)))
     mine = (np.concatenate(places), torch.cat([part.cpu() for part in answers], 1).numpy())
     everyone = gather_object([mine]) if accelerator.num_processes > 1 else [mine]
-    return assemble(everyone, int(starts[-1]))
+    found = assemble(everyone, int(starts[-1]))
+    broken = np.flatnonzero(~np.isfinite(found.loss + found.confidence))
+    if len(broken):
+        raise UserError(f"the model answers with no finite numbers for {len(broken)} of {len(found.loss)} words: its "
+                        f"weights are damaged or training diverged; another model or a lower learning_rate is right")
+    return found
 
 
 def answer(model, batch: dict) -> torch.Tensor:
@@ -60,9 +67,9 @@ def assemble(parts: list[tuple[np.ndarray, np.ndarray]], count: int) -> Predicti
     """Answers of all processes in the order of the words; RuntimeError where a word has none or two."""
     places = np.concatenate([place for place, _ in parts])
     times = np.bincount(places, minlength=count)
-    if len(times) > count or not (times == 1).all():
-        wrong = int(np.flatnonzero(times != 1)[0])
-        raise RuntimeError(f"word {wrong} of {count} was answered {times[wrong]} times; expected once")
+    wrong = np.flatnonzero(times != (np.arange(len(times)) < count))
+    if len(wrong):
+        raise RuntimeError(f"word {wrong[0]} of {count} was answered {times[wrong[0]]} times; expected each once")
     values = np.empty((3, count), np.float32)
     values[:, places] = np.concatenate([answers for _, answers in parts], 1)
     return Predictions(values[0].astype(np.int64), values[1], values[2])

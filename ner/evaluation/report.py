@@ -8,6 +8,7 @@ say nothing.
 
 import math
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +16,9 @@ from ner.data import survey
 from ner.evaluation import board, compare, figures, notes
 from ner.evaluation.figures import Estimate
 from ner.evaluation.notes import DASH, points, table
-from ner.files import read_results, write_whole
+from ner.files import write_whole
 from ner.options import Options, UserError, as_recipe, resolve
+from ner.results import read_results
 
 FEWEST_WORDS = 20  # of a bin in a reliability diagram
 DEPTH = 3  # folders below the one that is reported on
@@ -47,7 +49,7 @@ Matrix = dict[str, dict[str, Run | None]]  # what was trained on -> language -> 
 
 
 def collect(folder: Path, planned: Mapping[str, Options]) -> list[Run]:
-    """Planned runs in their order, then whatever else has results in `folder`, by name."""
+    """Planned runs in their order, then whatever else has results in `folder`, by name: groups of seeds, too."""
     found = {}
     for path in finished_below(folder, DEPTH):
         results = read_results(path / "results.json")
@@ -195,7 +197,8 @@ def curve_part(runs: Sequence[Run], rows: Matrix, lang: str, drawn: dict) -> str
     header = ["labelled sentences", "test F1", "published (validation F1)"][: 3 if theirs else 2]
     text = notes.crossing_text(lang, source, f1, level, crossing, theirs) if level else ""
     return "\n".join([f"## Learning curve: {lang}\n",
-                      picture(drawn, f"learning_curve_{lang}", figure, f"F1 by number of labelled sentences, {lang}"),
+                      picture(drawn, f"learning_curve_{board.tag_part(lang)}", figure,
+                              f"F1 by number of labelled sentences, {lang}"),
                       table(header, [line[: len(header)] for line in lines]), text])
 
 
@@ -205,7 +208,8 @@ def training_part(runs: Sequence[Run], drawn: dict) -> str:
         epochs = run.train.get("epochs")
         if epochs:
             xs = [epoch["epoch"] for epoch in epochs]
-            of_langs = {lang: [epoch["validation"][lang] for epoch in epochs] for lang in epochs[0]["validation"]}
+            of_langs = {lang: [epoch["validation"][lang] for epoch in epochs] for lang in epochs[0]["validation"]
+                        if all(lang in epoch["validation"] for epoch in epochs)}
             f1[run.name] = {lang: (xs, [100 * one["f1"] for one in scores]) for lang, scores in of_langs.items()}
             loss[run.name] = {"training": (xs, [epoch["train_loss"] for epoch in epochs])} | {
                 lang: (xs, [one["loss"] for one in scores]) for lang, scores in of_langs.items()}
@@ -225,7 +229,7 @@ def runs_part(runs: Sequence[Run], langs: Sequence[str]) -> str:
 
     def unseen(figures: dict | None) -> str:
         found = (figures or {}).get("f1_unseen")
-        return DASH if found is None else f"{100 * found:.1f} ({figures['unseen_sentences']:,.0f})"
+        return DASH if found is None else f"{100 * found:.1f} ({figures.get('unseen_sentences') or 0:,.0f})"
 
     head = [[run.name, "-".join(run.options["train_langs"]), f"{run.train['sentences']:,}" if run.train else DASH]
             for run in runs]
@@ -280,7 +284,8 @@ def data_part(runs: Sequence[Run]) -> str:
         return "## Data\n\nThe data are not at hand, so nothing is counted here.\n"
     parts = ["## Data\n"]
     for group in groups:
-        header = ["split", "language", "sentences", "words", *group.tags.types, "also in train", "also in validation"]
+        header = ["split", "language", "sentences", "words", *map(escape, group.tags.types), "also in train",
+                  "also in validation"]
         lines = [[row.split, row.lang, f"{row.sentences:,}", f"{row.words:,}",
                   *(f"{n:,}" for n in row.entities.values()),
                   *(share(row.repeated.get(earlier), row.sentences) for earlier in ("train", "validation"))]

@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoTokenizer
 
-from ner.model import builtin
+from ner.model import bounds, builtin
+from ner.model.bounds import first_line, read_json, shortened
 from ner.model.roberta import ACTIVATIONS, TokenClassifier
 from ner.options import UserError
 
@@ -34,14 +35,12 @@ FAMILY = {
 FILES = ["*.json", "model.safetensors", "model-*.safetensors"]  # what is fetched from the Hub: no pickles, no code
 WORD_EMBEDDINGS = "roberta.embeddings.word_embeddings.weight"
 HEAD = ("classifier.weight", "classifier.bias")
-LARGEST = {  # sizes in config.json that no encoder reaches; beyond them, building the model would fill the memory
-    "num_hidden_layers": 1000, "num_attention_heads": 10**5, "hidden_size": 10**5, "intermediate_size": 10**6,
-    "vocab_size": 10**7, "max_position_embeddings": 10**7, "type_vocab_size": 10**5, "num_labels": 10**5,
-}
 SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "layer_norm_eps",
           "initializer_range")
 CODE = ("auto_map", "custom_pipelines")  # where a folder names Python files of its own
+SPECIAL = ("cls_token", "sep_token", "unk_token", "pad_token")
 SHORTEST_WINDOW = 16  # subwords
+LONGEST_TRIAL = 64  # subwords of three characters; bytes of UTF-8 are 5
 
 
 def folder_of(name: str, revision: str | None = None) -> Path:
@@ -68,10 +67,7 @@ def load_config(folder: Path):
     family = content.get("model_type")
     if family not in list(FAMILY):
         raise UserError(f"{path}: model_type is {family!r}; expected one of {', '.join(FAMILY)}")
-    for name, largest in LARGEST.items():
-        value = content.get(name, 1)
-        if type(value) is not int or not 1 <= value <= largest:
-            raise UserError(f"{path}: {name} is {shortened(value)}; expected a whole number from 1 to {largest}")
+    bounds.check_sizes(path, content)
     for code in CODE:
         content.pop(code, None)
     try:
@@ -105,18 +101,27 @@ def load_tokenizer(folder: Path, config):
     """The fast tokenizer of a model folder, ready for text split into words; all its ids have an embedding."""
     if not (folder / "tokenizer.json").is_file():  # transformers would make one up from five special tokens
         raise UserError(f"{folder}: holds no tokenizer.json; expected the files of a fast tokenizer")
+    bounds.check_files(folder)
     given = {"config": copy.deepcopy(config), "trust_remote_code": False}
     if config.model_type == "roberta":
         given["add_prefix_space"] = True  # else GPT-2's BPE glues words together
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **given)
-        words, text = tokenizer(["a", "a", "\U000f0000"], is_split_into_words=True), tokenizer("a a \U000f0000")
+        bounds.check_growth(folder, tokenizer)
+        # without special tokens, of which a template may add any number
+        words = tokenizer(["a", "a", "\U000f0000"], is_split_into_words=True, add_special_tokens=False)
+        text = tokenizer("a a \U000f0000", add_special_tokens=False)
         largest = max(tokenizer.get_vocab().values())
+        lacking = [name for name in SPECIAL if getattr(tokenizer, f"{name}_id") is None]  # recurses where <unk> is none
+    except UserError:
+        raise
     except Exception as error:  # transformers and tokenizers raise whatever their parsers do
         raise UserError(f"{folder}: the tokenizer cannot be used ({first_line(error)})") from None
-    for name in ("cls_token", "sep_token", "unk_token", "pad_token"):
-        if getattr(tokenizer, f"{name}_id") is None:
-            raise UserError(f"{folder}: the tokenizer has no {name}; expected one as in RoBERTa")
+    if lacking:
+        raise UserError(f"{folder}: the tokenizer has no {lacking[0]}; expected one as in RoBERTa")
+    if not 0 < len(words.input_ids) <= LONGEST_TRIAL:
+        raise UserError(f"{folder}: the tokenizer makes {len(words.input_ids):,} subwords of three characters; "
+                        f"expected a template that takes a sentence once")
     if words.input_ids != text.input_ids:
         raise UserError(f"{folder}: the tokenizer reads words that come one by one as parts of one word; expected the "
                         f"tokenizer class of the model's family with add_prefix_space, or a pre-tokenizer that sets it")
@@ -127,16 +132,6 @@ def load_tokenizer(folder: Path, config):
         raise UserError(f"{folder}: the tokenizer has ids up to {largest}, but vocab_size is {config.vocab_size}; "
                         f"expected the tokenizer that the model was trained with")
     return tokenizer
-
-
-def read_json(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({first_line(error)})") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object, found {shortened(content)}")
-    return content
 
 
 def weight_files(folder: Path) -> dict[str, tuple[Path, str]]:
@@ -160,7 +155,7 @@ def weight_files(folder: Path) -> dict[str, tuple[Path, str]]:
         try:
             with safe_open(path, "pt") as file:
                 files |= {our_name(name): (path, name) for name in file.keys()}
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, RuntimeError) as error:  # the last: one larger than the memory
             raise UserError(f"{path}: not a safetensors file ({first_line(error)})") from None
     return files
 
@@ -180,9 +175,12 @@ def read_tensor(folder: Path, name: str) -> Tensor:
     return checked(*files[name])
 
 
-def checked(path: Path, name: str) -> Tensor:
-    """A tensor of a safetensors file in fp32, all of it finite."""
+def checked(path: Path, name: str, shape: torch.Size | None = None) -> Tensor:
+    """A tensor of a safetensors file in fp32, all of it finite, of `shape` where that is known."""
     with safe_open(path, "pt") as file:
+        found = file.get_slice(name).get_shape()  # before reading: a file can claim any
+        if shape is not None and found != list(shape):
+            raise UserError(f"{path}: the tensor {name} has shape {found}; config.json says {list(shape)}")
         tensor = file.get_tensor(name)
     if not tensor.is_floating_point():
         raise UserError(f"{path}: the tensor {name} is of type {tensor.dtype}; expected floating-point numbers")
@@ -219,11 +217,7 @@ def load_model(folder: Path, config, attention: str, rows: np.ndarray | None = N
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(f"{folder}: the tensor {missing[0]}{more} is missing in its safetensors files")
     for name in [name for name in shapes if name not in state]:
-        path, theirs = files[name]
-        tensor = checked(path, theirs)
-        if tensor.shape != shapes[name]:
-            raise UserError(f"{path}: the tensor {theirs} has shape {list(tensor.shape)}; "
-                            f"config.json says {list(shapes[name])}")
+        tensor = checked(*files[name], shapes[name])
         chosen = rows if name == WORD_EMBEDDINGS else order if name in HEAD else None
         state[name] = tensor.clone() if chosen is None else tensor[torch.as_tensor(chosen)]
     model.load_state_dict(state, assign=True, strict=True)
@@ -283,11 +277,3 @@ def tags_of(config) -> tuple[str, ...] | None:
         raise ValueError(f"its ids are {shortened(ids)}; expected 0 to {len(ids) - 1}")
     names = tuple(config.id2label[i] for i in ids)
     return None if all(str(name).startswith("LABEL_") for name in names) else names
-
-
-def shortened(value) -> str:
-    return repr(value)[:80]
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip().split("\n") or [""])[0][:200]

@@ -142,7 +142,7 @@ def whole(path: Path) -> bool:
         sums = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         return {"state.json", "weights.safetensors"} <= set(sums) and all(
             "/" not in name and checksum(path / name) == digest for name, digest in sums.items())
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return False
 
 
@@ -165,9 +165,9 @@ def read(path: Path, accelerator: Accelerator, model, optimizer,
     Raises ``UserError`` that lists what differs, where the run that wrote it had other options that change the result,
     and where a part does not fit.
     """
-    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    compare(path, state["identity"], identity)
     try:
+        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        compare(path, state["identity"], identity)
         model.load_state_dict(load_file(path / "weights.safetensors"), strict=True)
         restore_moments(model, optimizer, load_file(path / "moments.safetensors"))
         if accelerator.scaler is not None:
@@ -180,9 +180,11 @@ def read(path: Path, accelerator: Accelerator, model, optimizer,
                                   for name, t in randoms.items() if name.startswith(prefix)})
         best = path / "best.safetensors"
         return Progress(**state["progress"]), load_file(best) if best.exists() else {}
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+    except (SafetensorError, OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError,
+            OverflowError) as error:
+        reason = " ".join(str(error).split())[:200]  # torch takes a line for every tensor
         raise UserError(f"{path}: cannot be continued, a part does not load "
-                        f"({type(error).__name__}: {error})") from None
+                        f"({type(error).__name__}: {reason})") from None
 
 
 def compare(path: Path, theirs: dict, ours: dict) -> None:

@@ -33,8 +33,9 @@ def scores(f1: float, sentences: int) -> dict:
     half = 1 / np.sqrt(sentences)
     return {"f1": f1, "precision": f1, "recall": f1, "f1_strict": f1, "loss": 1 - f1,
             "sentences": sentences, "words": 9 * sentences, "entities": sentences,
-            "f1_ci95": [f1 - half, f1 + half], "f1_unseen": f1 - 0.02, "unseen_sentences": sentences - 50,
-            "ece": 0.02, "calibration": [[0.4, 0.3, 50], [0.7, 0.6, 100], [0.99, 0.98, 9 * sentences - 150]],
+            "f1_ci95": [max(0, f1 - half), f1 + half], "f1_unseen": max(0, f1 - 0.02),
+            "unseen_sentences": sentences - 50, "ece": 0.02,
+            "calibration": [[0.4, 0.3, 50], [0.7, 0.6, 100], [0.99, 0.98, 9 * sentences - 150]],
             "by_type": {"PER": {"f1": f1, "precision": f1, "recall": f1, "support": sentences}}}
 
 
@@ -43,7 +44,7 @@ def fake_results(name: str) -> dict:
     options = as_recipe(resolve({**SHARED, **own}))
     langs = options["validation_langs"] or LANGS
     epochs = [{"epoch": e, "train_loss": 0.6 / e,
-               "validation": {lang: scores(f1[LANGS.index(lang)] - 0.1 / e, SIZES[lang]) for lang in langs},
+               "validation": {lang: scores(max(0, f1[LANGS.index(lang)] - 0.1 / e), SIZES[lang]) for lang in langs},
                "mean_f1": 0.5} for e in (1, 2, 3)]
     return {"name": name, "options": options, "versions": {"python": "3.11", "git": "abc"},
             "train": {"langs": own["train_langs"], "sentences": sentences, "tokens_per_epoch": 20 * sentences,
@@ -191,6 +192,22 @@ def test_results_of_several_seeds_show_their_deviation_and_hide_the_single_runs(
     assert rows_under((tmp_path / "REPORT.md").read_text(), "All runs")["de"][2] == "85.9 ± 0.4 (84.6–87.2)"
 
 
+def test_data_of_several_seeds_are_counted(tmp_path):
+    results = fake_results("de")
+    results["options"] |= {"data_dir": None, "dataset": "swiss", "fractions": {}, "eval_langs": ["de"],
+                           "seed": None, "seeds": [1, 2]}
+    report.write(write_run(tmp_path / "de", results), {})
+    assert rows_under((tmp_path / "de" / "REPORT.md").read_text(), "Data")["train"][:2] == ["de", "10,000"]
+
+
+def test_a_language_that_an_epoch_lacks_has_no_curve(tmp_path):
+    results = fake_results("de")
+    results["train"]["epochs"][1]["validation"].pop("fr")
+    results["eval"]["test"]["de"]["unseen_sentences"] = None
+    report.write(write_run(tmp_path / "de", results), {})
+    assert "85.9 (" in (tmp_path / "de" / "REPORT.md").read_text()
+
+
 def test_a_single_run_a_score_without_training_and_an_empty_folder(tmp_path):
     write_run(tmp_path / "one", fake_results("de"))
     for _ in range(2):
@@ -248,6 +265,7 @@ def test_comparing_two_runs(tmp_path, capsys):
 
 @pytest.mark.parametrize("other, message", [
     (PREDICTED_A.replace("Bern", "Biel"), "word 3 is 'Bern'"),
+    (PREDICTED_A.replace("Bern", "B" * 10_000), "and 'B{79} \\(B-LOC\\) in the other"),
     (PREDICTED_A.replace("B-ORG\tB-ORG", "O\tB-ORG"), "word 4 is 'Post' \\(B-ORG\\)"),
     (PREDICTED_A.replace("\n\nPost", "\nPost"), "2 sentences of 4 words against 1 of 4"),
     (PREDICTED_A + PREDICTED_A, "against 4 of 8"),

@@ -70,9 +70,9 @@ def tiny_folder(folder: Path, family: str = "xlm-roberta", max_shard_size: str =
     return folder
 
 
-def lexicon_folder(folder: Path, tags: tuple[str, ...] = TAGS, lexicon: dict[str, str] = LEXICON) -> Path:
+def lexicon_folder(folder: Path, tags: tuple[str, ...] = TAGS, lexicon: dict[str, str] = LEXICON, **changes) -> Path:
     """A model that tags a word by its first subword alone: the tag of `lexicon`, else O."""
-    model, tokenizer = tiny_model(tags=tags)
+    model, tokenizer = tiny_model(tags=tags, **changes)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()

@@ -1,6 +1,7 @@
 """A checkpoint is there whole or not at all, restores every part or raises, and holds no pickle."""
 
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -79,6 +80,14 @@ def test_the_newest_two_are_kept(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-3", "step-9"]
 
 
+def test_all_of_it_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done, replace = [], os.replace
+    monkeypatch.setattr(checkpoint, "sync", lambda path: done.append(path.name))
+    monkeypatch.setattr(os, "replace", lambda *names: done.append("renamed") or replace(*names))
+    write(tmp_path, 1)
+    assert sorted(done[:7]) == sorted([*FILES, ".step-1.tmp"]) and done[6:] == [".step-1.tmp", "renamed", tmp_path.name]
+
+
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", ["cut", "empty", "flip", "missing", "folder"])
 def test_damage_is_noticed_and_the_older_one_serves(tmp_path, written, name, damage):
@@ -118,6 +127,13 @@ def written(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"[]", b"1", b'{"state.json": 5}', b'{"../x": ""}', b"\xff"])
+def test_a_manifest_that_is_none_is_damage(tmp_path, written, content):
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "step-2" / "manifest.json").write_bytes(content)
+    assert checkpoint.newest(tmp_path) == (tmp_path / "step-1", [tmp_path / "step-2"])
+
+
 def test_without_a_whole_one(tmp_path):
     assert checkpoint.newest(tmp_path / "none") == (None, [])
     (tmp_path / "step-5").mkdir()
@@ -152,14 +168,18 @@ def rewrite(path: Path, change) -> None:
     ("random", lambda t: t.update({"0/torch": torch.zeros(3, dtype=torch.uint8)})),
     ("state", lambda s: s["progress"].pop("updates") and s["progress"].update(other=1)),
     ("state", lambda s: s.pop("processes")),
+    ("state", lambda s: s.pop("identity")),
+    ("state", lambda s: s.update(identity=None)),
+    ("state", lambda s: s.update(progress=[])),
 ])
 def test_a_part_that_does_not_load_raises(tmp_path, written, name, change):
     shutil.copytree(written / "step-2", tmp_path, dirs_exist_ok=True)
     rewrite(tmp_path / f"{name}.{'json' if name == 'state' else 'safetensors'}", change)
     assert checkpoint.whole(tmp_path)
     accelerator, model, optimizer = make(3, updates=0)
-    with pytest.raises(UserError, match="a part does not load"):
+    with pytest.raises(UserError, match="a part does not load") as caught:
         checkpoint.read(tmp_path, accelerator, model, optimizer, IDENTITY)
+    assert "\n" not in str(caught.value)
 
 
 def test_what_differs_is_listed(written):

@@ -1,0 +1,73 @@
+"""What a results.json holds, and reading one back: checked once, so that no report or study stumbles over a damage.
+
+Trade-off. Only what is read somewhere is checked; the rest (precision, entities by type, ...) may be anything.
+"""
+
+import json
+from pathlib import Path
+
+from ner.options import FIELDS, UserError, as_recipe, resolve, shown
+
+
+def number(value) -> bool:
+    return isinstance(value, int | float) and 0 <= value < 1e15
+
+
+def count(value) -> bool:
+    return number(value) and value >= 1
+
+
+def share(value) -> bool:
+    return number(value) and value <= 1
+
+
+FIGURES = {"f1": share, "f1_ci95": (share, share), "sentences": count, "f1_sd?": share, "f1_unseen?": share,
+           "unseen_sentences?": number, "ece?": share, "calibration?": [(share, share, number)]}
+EPOCH = {"epoch": number, "train_loss": number, "validation": {...: {"f1": share, "loss": number}}}
+TRAIN = {"sentences": count, "seconds": number, "sentences_per_second": number, "tokens_per_second": number,
+         "peak_memory_mib": number, "epochs?": [EPOCH]}
+RESULTS = {"options": {}, "versions": {}, "train?": TRAIN,
+           "eval": {...: {"mean_f1": share, "mean_f1_sd?": share, ...: FIGURES}}}
+
+
+def read_results(path: Path) -> dict:
+    """A results.json, its options as `Options` has them (those that have come since by their defaults); ``UserError``
+    where the file is something else."""
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        check(results, RESULTS)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); expected the results of a run") from None
+    known = {name: value for name, value in results["options"].items() if name in FIELDS and value is not None}
+    return {**results, "options": results["options"] | as_recipe(resolve(known, str(path)))}
+
+
+def check(content, shape) -> None:
+    """ValueError where `content` is not of `shape` or cannot be written: NaN, infinity, lone surrogates."""
+    json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+    if (place := misfit(content, shape)) is not None:
+        raise ValueError(f"{shown(place) if place else 'all of it'} is missing or not what a run writes")
+
+
+def misfit(value, shape, place: str = "") -> str | None:
+    """Where `value`, as JSON is read, is not of `shape`, as ``eval/test/de/f1``; None where all of it is.
+
+    A shape is a function that says whether a value is right, ``[shape]`` for a list of such items, a tuple of shapes
+    for a list of just these, or a mapping: a key that ends in ``?`` may be missing or null, ``...`` stands for all keys
+    that are not named; other keys are ignored.
+    """
+    if isinstance(shape, dict) and isinstance(value, dict):
+        named = {key.removesuffix("?"): key for key in shape if key is not ...}
+        parts = [(name, value.get(name), shape[key]) for name, key in named.items()
+                 if name == key or value.get(name) is not None]
+        parts += [(name, item, shape[...]) for name, item in value.items() if ... in shape and name not in named]
+    elif isinstance(shape, list) and isinstance(value, list):
+        parts = [(i, item, shape[0]) for i, item in enumerate(value)]
+    elif isinstance(shape, tuple) and isinstance(value, list) and len(shape) == len(value):
+        parts = [(i, *pair) for i, pair in enumerate(zip(value, shape))]
+    elif callable(shape) and shape(value):
+        parts = []
+    else:
+        return place
+    found = (misfit(item, part, f"{place}/{name}".lstrip("/")) for name, item, part in parts)
+    return next((one for one in found if one is not None), None)

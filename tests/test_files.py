@@ -1,0 +1,53 @@
+"""Files that are there whole or not at all, whatever happens while they are written."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from ner import files
+from tests.test_resume import die_in
+from tests.training import tools
+
+OLD, NEW = "a: 1\n" * 1000, "a: 2\n" * 1000
+
+
+def write_and_die(path: str, module: str, name: str) -> None:
+    die_in(module, name)
+    files.write_whole(Path(path), NEW)
+
+
+@pytest.mark.parametrize("name", ["os.fsync", "os.replace"])
+@pytest.mark.parametrize("before", [None, OLD])
+def test_a_kill_leaves_the_old_file_or_none(tmp_path, before, name):
+    path = tmp_path / "results.json"
+    if before:
+        path.write_text(before)
+    process = tools.forked(write_and_die, str(path), "ner.files", name)
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert (path.read_text() if before else path.exists()) == (before or False)
+    files.write_whole(path, NEW)
+    assert path.read_text() == NEW and [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_disk_that_is_full_leaves_the_old_file(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "config.yaml"
+    path.write_text(OLD)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_whole(path, NEW)
+    assert path.read_text() == OLD
+
+
+def test_the_new_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    path, done = tmp_path / "config.yaml", []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append(os.fstat(handle).st_size) or fsync(handle))
+    monkeypatch.setattr(os, "replace", lambda *names: done.append("renamed") or replace(*names))
+    files.write_whole(path, NEW)
+    assert done == [len(NEW), "renamed"] and path.read_text() == NEW

@@ -1,0 +1,11 @@
+"""Fifty cases of the fuzzer: see tests/fuzz.py."""
+
+from tests import fuzz
+
+
+def test_fifty_broken_inputs_end_in_an_answer_or_a_sentence():
+    """And each group of inputs knows both ends, or nothing would be tested."""
+    found = fuzz.main(50, 0, 0)
+    print(fuzz.table(found))
+    assert found["all", "failed"] == 0
+    assert all(found[group, end] for group in fuzz.GROUPS for end in ("answered", "refused"))

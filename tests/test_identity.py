@@ -1,0 +1,64 @@
+"""When a run writes checkpoints, and what must be the same for one to be continued."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from accelerate import Accelerator
+
+from ner import experiment
+from ner.options import read_recipe, resolve
+from ner.run import identity_of
+from ner.training import checkpoint
+from tests.training import tools
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory) -> Path:
+    return tools.make_recipe(tmp_path_factory.mktemp("identity"))
+
+
+@pytest.mark.parametrize("every, on_disk", [("epoch", [10, 20]), ("7", [14, 21]), ("none", [])])
+def test_checkpoints_come_as_often_as_asked_for(recipe, tmp_path, every, on_disk):
+    argv = tools.arguments(recipe, tmp_path / "run", "--checkpoint_every", every)
+    status, log = tools.run_forked(argv, tmp_path / "log", tools.signal_at, 24, signal.SIGKILL)
+    assert status == -signal.SIGKILL, log
+    assert sorted(map(checkpoint.step_of, checkpoint.found(tmp_path / "run" / "checkpoints"))) == on_disk
+
+
+def test_a_run_without_checkpoints_writes_one_when_it_is_told_to_stop(recipe, tmp_path):
+    argv = tools.arguments(recipe, tmp_path / "run", "--checkpoint_every", "none")
+    status, log = tools.run_forked(argv, tmp_path / "log", tools.signal_at, 3, signal.SIGTERM)
+    assert status == 143 and "continue with" in log
+    assert [path.name for path in checkpoint.found(tmp_path / "run" / "checkpoints")] == ["step-4"]
+
+
+def test_the_identity_holds_all_that_a_result_depends_on(recipe):
+    options = resolve(read_recipe(recipe))
+    state, _, _ = experiment.build(options, Path("unused"), Accelerator(cpu=True))
+    found = identity_of(state)
+    assert {"data_dir", "batch_size", "micro_batch_size", "seed", "attention", "active_vocabulary", "model", "dropout",
+            "learning_rate", "tags", "max_length", "stride", "fractions", "exclude", "select", "epochs"} <= set(found)
+    assert not {"output_dir", "resume", "log_every", "checkpoint_every"} & set(found)
+    assert found["tag set"] == state.tags.names and found["training sentences"] == 37 and found["precision"] == "no"
+    assert (found["torch"], found["transformers"]) == (torch.__version__, transformers.__version__)
+    state.test["de"].windows[0].labels[1] = 6
+    assert identity_of(state)["checksum of the encoded data"] != found["checksum of the encoded data"]
+
+
+def test_another_version_is_named(recipe, tmp_path):
+    argv = tools.arguments(recipe, tmp_path / "run", "--resume")
+    assert tools.run_forked(argv, tmp_path / "log", tools.signal_at, 3, signal.SIGTERM)[0] == 143
+    (folder,) = checkpoint.found(tmp_path / "run" / "checkpoints")
+    state = json.loads((folder / "state.json").read_text())
+    assert state["progress"]["step"] == 4 and state["processes"] == 1
+    state["identity"]["torch"] = "1.0"
+    (folder / "state.json").write_text(json.dumps(state))
+    sums = json.loads((folder / "manifest.json").read_text())
+    sums["state.json"] = checkpoint.checksum(folder / "state.json")
+    (folder / "manifest.json").write_text(json.dumps(sums))
+    status, log = tools.run_forked(argv, tmp_path / "log")
+    assert status == 2 and f"these differ: torch: '1.0' before, '{torch.__version__}' now\n" in log

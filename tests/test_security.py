@@ -1,0 +1,297 @@
+"""No one gets in: no network unless a Hub name is asked for, no pickle, no code of a folder, no path out of data."""
+
+import ast
+import json
+import os
+import pickle
+import pickletools
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import evaluate
+from ner.data import corpora
+from ner.files import checksum
+from ner.model import pretrained
+from ner.options import Options, UserError
+from ner.training import checkpoint
+from tests.conftest import ROOT
+from tests.data.test_corpora import CORPUS, write_files, write_hub
+from tests.model.folders import lexicon_folder
+from tests.model.test_bad_folders import Malicious
+from tests.test_inference import make_run, write_data
+from tests.training import tools
+from tests.training.test_checkpoint import FILES, IDENTITY, make, write
+
+SOURCES = sorted([ROOT / "train.py", ROOT / "evaluate.py", *(ROOT / "ner").rglob("*.py")])
+
+# Every event of the interpreter's sockets but the question for the own machine's name is noted, and then refused.
+HOOK = """
+import os, sys
+def note(event, args):
+    if event.startswith("socket.") and event != "socket.gethostname":
+        with open(os.environ["NOTED"], "a") as file:
+            print(event, args, file=file)
+        raise OSError("no sockets here")
+sys.addaudithook(note)
+"""
+
+
+# Several calls in one interpreter, because starting it takes longer than they do.
+CALLS = """
+import contextlib, io, json, os, sys, time
+import evaluate, train
+for script, *argv in json.load(sys.stdin):
+    open(os.environ["NOTED"], "w").close()
+    errors, started = io.StringIO(), time.monotonic()
+    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+        status = {"train": train, "evaluate": evaluate}[script].main(argv)
+    seconds, noted = time.monotonic() - started, open(os.environ["NOTED"]).read()
+    print(json.dumps([status, errors.getvalue(), noted, seconds]))
+"""
+
+
+def without_sockets(folder: Path, calls: list[tuple], offline: str) -> list[list]:
+    """Exit status, errors, sockets tried and seconds of each call, in a process of its own without sockets."""
+    (folder / "site").mkdir()
+    (folder / "site" / "sitecustomize.py").write_text(HOOK)
+    (folder / "noted").write_text("")
+    env = {**tools.environment(), "PYTHONPATH": f"{folder / 'site'}:{ROOT}", "NOTED": str(folder / "noted"),
+           "HF_HUB_OFFLINE": offline, "HF_HOME": str(folder / "hub")}
+    done = subprocess.run([sys.executable, "-c", CALLS], input=json.dumps([list(map(str, call)) for call in calls]),
+                          env=env, capture_output=True, text=True, cwd=folder, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def local_calls(folder: Path) -> list[tuple]:
+    """A training run and its scores, with data in files and with data laid out as on the Hub."""
+    recipe, run = tools.make_recipe(folder / "small", epochs=1), folder / "run"
+    hub = write_hub(folder / "set", {"de": CORPUS})
+    return [("train", "--config", recipe, "--output_dir", run),
+            ("evaluate", "score", run, "--output_dir", folder / "scores"),
+            ("evaluate", "score", run, "--dataset", hub, "--langs", "de", "--output_dir", folder / "other scores"),
+            ("evaluate", "tag", run, "Bern")]
+
+
+def test_a_run_and_its_scores_try_no_socket(tmp_path):
+    """The last call shows that the hook notes what it refuses."""
+    asks = ("evaluate", "tag", "someone/some-model", "Bern")
+    *ours, asked = without_sockets(tmp_path, [*local_calls(tmp_path), asks], "")
+    assert [(status, noted) for status, _, noted, _ in ours] == [(0, "")] * 4, ours
+    assert asked[0] == 2 and "socket.getaddrinfo ('huggingface.co', 443" in asked[2]
+
+
+def test_offline_a_hub_name_is_one_sentence_within_seconds_and_the_rest_works(tmp_path):
+    model = "model someone/some-model: neither a folder nor to be had"
+    data = "data set someone/some-data, language 'de'"
+    run, output = tmp_path / "run", ("--output_dir", tmp_path / "o")
+    hub = {("train", "--model", "someone/some-model", *output): model,
+           ("train", "--dataset", "someone/some-data", *output): data,
+           ("train", "--dataset", "panx", *output): "data set google/xtreme, language 'de', train: not to be had",
+           ("evaluate", "score", run, "--dataset", "someone/some-data", *output): data,
+           ("evaluate", "tag", "someone/some-model", "Bern"): model}
+    found = without_sockets(tmp_path, [*local_calls(tmp_path), *hub], "1")
+    assert [(status, noted) for status, _, noted, _ in found[:4]] == [(0, "")] * 4, found
+    for (script, *_), message, (status, error, noted, seconds) in zip(hub, hub.values(), found[4:], strict=True):
+        assert (status, noted) == (2, "") and seconds < 20
+        assert error.startswith(f"{script}.py: {message}") and error.count("\n") == 1
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("name", ["README.md", ".huggingface.yaml"])
+@pytest.mark.parametrize("url", ["https://example.org/x.jsonl", "hf://datasets/a/b/x.parquet", "zip://x::s3://a/b.zip"])
+def test_a_folder_whose_card_names_other_machines_is_refused(tmp_path, name, url):
+    card = f"configs:\n- config_name: de\n  data_files:\n  - split: test\n    path: {url}\n"
+    (tmp_path / name).write_text(f"---\n{card}---\n" if name == "README.md" else card)
+    with pytest.raises(UserError, match="its card names files on other machines; expected files in this folder"):
+        corpora.read(Options(dataset=str(tmp_path)), "de", "test")
+
+
+@pytest.mark.parametrize("command", ["score", "errors"])
+def test_data_and_models_of_the_hub_can_be_pinned(tmp_path, monkeypatch, command):
+    """Also where a run is scored; `train.py` is tested with corpora and model folders."""
+    folder, asked = lexicon_folder(tmp_path / "model"), []
+    monkeypatch.setattr(pretrained, "snapshot_download",
+                        lambda name, revision, allow_patterns: asked.append((name, revision)) or str(folder))
+    monkeypatch.setattr(corpora, "get_dataset_config_names",
+                        lambda name, revision: asked.append((name, revision)) or ["de", "fr"])
+
+    def load_dataset(name, config, revision, **named):
+        asked.append((name, revision))
+        raise OSError("enough")
+
+    monkeypatch.setattr(corpora, "load_dataset", load_dataset)
+    output = ("--output_dir", str(tmp_path / "o"))
+    pinned = [command, "a/model", "--model_revision", "v1", "--dataset", "a/data", "--revision", "v2", "--langs", "de"]
+    assert evaluate.main([*pinned, *output]) == 2
+    assert asked == [("a/model", "v1"), ("a/data", "v2"), ("a/data", "v2")]
+    asked.clear()
+    run = make_run(tmp_path / "run", tmp_path, dataset="a/data", revision="v3")
+    (run / "config.yaml").write_text(re.sub("data_dir: .*", "data_dir: null", (run / "config.yaml").read_text()))
+    for more, revision in (((), "v3"), (("--revision", "v4"), "v4"), (("--dataset", "a/data"), None)):
+        assert evaluate.main([command, str(run), "--langs", "de", *more, *output]) == 2
+        assert {found for _, found in asked} == {revision}
+        asked.clear()
+
+
+# ---- no pickle, no code
+
+
+FORBIDDEN = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpickle"}
+
+
+def used(tree: ast.AST) -> set[str]:
+    """Imported modules, names of attributes and calls, arguments by name."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {(node.module or "").split(".")[0], *(alias.name for alias in node.names)}
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found.add(f"{node.value.id}.{node.attr}")
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            found.add(f"{node.func.id}()")
+        elif isinstance(node, ast.keyword) and not (isinstance(node.value, ast.Constant) and node.value.value is False):
+            found.add(f"{node.arg}=")
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_source_reads_pickles_or_runs_code(path):
+    """`trust_remote_code` is written with False alone, which is what transformers must be told."""
+    risky = FORBIDDEN | {"torch.load", "torch.save", "np.load", "numpy.load", "pd.read_pickle", "allow_pickle=",
+                         "weights_only=", "trust_remote_code=", "eval()", "exec()", "compile()", "__import__()",
+                         "os.system", "yaml.unsafe_load", "yaml.full_load", "shell="}
+    assert not used(ast.parse(path.read_text(encoding="utf-8"))) & risky
+
+
+def test_the_search_finds_what_it_looks_for():
+    text = "import pickle as p\nfrom torch import load\ntorch.load(x, weights_only=True)\neval('1')\nf(shell=False)"
+    assert used(ast.parse(text)) == {"pickle", "torch", "load", "torch.load", "weights_only=", "eval()", "f()"}
+
+
+def planted(path: Path, mark: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.write_bytes(pickle.dumps(Malicious(mark)))
+    assert any(code.name == "REDUCE" for code, *_ in pickletools.genops(path.read_bytes()))
+
+
+TORCH_NAMES = ["pytorch_model.bin", "optimizer.bin", "scheduler.bin", "scaler.pt", "random_states_0.pkl",
+               "training_args.bin", "custom_checkpoint_0.pkl"]
+
+
+@pytest.mark.parametrize("name", [*FILES, *TORCH_NAMES])
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_pickle_in_a_checkpoint_is_not_run(tmp_path, name, listed):
+    """Damaged by its checksum; with a manifest that agrees, refused, or a file that nothing reads."""
+    write(tmp_path, 1)
+    folder, mark = tmp_path / "step-1", tmp_path / "ran"
+    planted(folder / name, mark)
+    if listed and name != "manifest.json":
+        sums = {path.name: checksum(path) for path in folder.iterdir() if path.name != "manifest.json"}
+        (folder / "manifest.json").write_text(json.dumps(sums))
+    path, _ = checkpoint.newest(tmp_path)
+    assert (path is None) == (name in FILES and (not listed or name == "manifest.json"))
+    try:
+        checkpoint.read(folder, *make(2, updates=0), IDENTITY)
+    except UserError as error:
+        assert re.search("a part does not load", str(error)) and name in FILES
+    else:
+        assert name in (*TORCH_NAMES, "manifest.json")
+    assert not mark.exists()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A run of two languages with predictions, as `report` and `compare` read it."""
+    folder = tmp_path_factory.mktemp("finished")
+    run = make_run(folder / "run", write_data(folder / "data"))
+    scored = ["score", str(run), "--langs", "de", "--output_dir", str(folder / "scored")]
+    assert evaluate.main(scored) == 0
+    shutil.copytree(folder / "scored" / "predictions", run / "predictions")
+    shutil.copy(folder / "scored" / "results.json", run)
+    return run
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "results.json", "predictions/test.de.tsv", "model/config.json",
+                                  "model/model.safetensors", "model/tokenizer.json", "model/training_args.bin",
+                                  "model/pytorch_model.bin", "checkpoints/step-1/random_states_0.pkl"])
+def test_a_pickle_in_a_run_is_not_run(finished, tmp_path, monkeypatch, capsys, name):
+    run, mark = shutil.copytree(finished, tmp_path / "run"), tmp_path / "ran"
+    monkeypatch.setattr("ner.files.RUNS", tmp_path / "runs")
+    (run / name).parent.mkdir(parents=True, exist_ok=True)
+    planted(run / name, mark)
+    for argv in (["score", run, "--langs", "de"], ["tag", run, "Bern"], ["compare", run, run], ["report", run]):
+        assert evaluate.main([str(word) for word in argv]) in (0, 2)
+    assert "Traceback" not in capsys.readouterr().err and not mark.exists()
+
+
+DATA_NAMES = ["README.md", ".huggingface.yaml", "dataset_infos.json", "dataset_info.json", "state.json",
+              "data/test.parquet", "data/test.arrow", "data/test.json", "data/test.csv", "data/test.txt",
+              "data/test.pkl", "data/test.pickle", "data/test.npy", "data/test.tar", "data/test.zip", "data/test.pt",
+              "data/test.h5"]
+
+
+@pytest.mark.parametrize("name", DATA_NAMES)
+def test_a_pickle_in_a_data_set_of_the_hubs_layout_is_not_run(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "set" / "data").mkdir(parents=True)
+    planted(tmp_path / "set" / name, tmp_path / "ran")
+    with pytest.raises(UserError) as error:
+        corpora.read(Options(dataset=str(tmp_path / "set")), "de", "test")
+    assert "\n" not in str(error.value) and not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["test", "test.tsv", "test.conll", "test.iob2", "test.jsonl"])
+def test_a_pickle_among_files_of_sentences_is_not_run(tmp_path, name):
+    write_files(tmp_path)
+    (tmp_path / "de" / "test").unlink()
+    planted(tmp_path / "de" / name, tmp_path / "ran")
+    with pytest.raises(UserError, match=f"{name}:1: .*; expected"):
+        corpora.read(Options(data_dir=str(tmp_path)), "de", "test")
+    assert not (tmp_path / "ran").exists()
+
+
+# ---- names out of data are no paths
+
+
+EVIL = ["../../evil", "de/../x", "/tmp/evil", "..", ".", "", "a/b", "a\\b", "de\n", "~root", "x" * 300, "mean_f1"]
+
+
+@pytest.mark.parametrize("lang", EVIL)
+def test_a_language_is_no_path(tmp_path, monkeypatch, lang, capsys):
+    """Whatever a folder, a configuration or a column calls it."""
+    folder = lexicon_folder(tmp_path / "a" / "b" / "model")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    data = write_data(tmp_path / "a" / "data", "de")
+    with_column = tmp_path / "a" / "set"
+    with_column.mkdir()
+    rows = [{"tokens": ["Bern"], "ner_tags": [0], "lang": lang}]
+    (with_column / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    before = sorted(tmp_path.rglob("*"))
+    capsys.readouterr()
+    for source in (("--data_dir", data), ("--dataset", with_column), ("--dataset", "swiss")):
+        argv = ["score", folder, *source, f"--langs={lang}", "--output_dir", tmp_path / "a" / "b" / "out"]
+        assert evaluate.main([str(word) for word in argv]) == 2
+        error = capsys.readouterr().err
+        assert "cannot name a language; expected letters, digits and . + - _" in error and error.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+    for options in ({"train_langs": [lang]}, {"eval_langs": [lang]}, {"validation_langs": [lang]}):
+        with pytest.raises(UserError, match="cannot name a language"):
+            corpora.load(Options(data_dir=str(data), **{"train_langs": ["de"], "eval_langs": ["de"], **options}))
+
+
+def test_names_that_are_none_of_a_language_are_not_listed(tmp_path):
+    data = write_data(tmp_path, "de")
+    for name in ("a\nb", "x y", ".hidden", "pt-BR", "zh_min.nan+x"):
+        shutil.copytree(data / "de", data / name)
+    with pytest.raises(UserError) as error:
+        corpora.read(Options(data_dir=str(data)), "xx", "test")
+    assert str(error.value) == f"{data}: no language 'xx'; there are de, pt-BR, zh_min.nan+x"
