@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import yaml
 from accelerate.state import AcceleratorState, GradientState
+from transformers.utils import logging
 
 import evaluate
 import train
@@ -118,7 +119,9 @@ def call(argv: list[str]) -> tuple[object, str, str]:
     GradientState._reset_state()
     out, error = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace")
     given = io.TextIOWrapper(io.BytesIO(TEXT.encode()), "utf-8")
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error), mock.patch.object(sys, "stdin", given):
+    theirs = mock.patch.object(logging._default_handler, "stream", error)  # it holds on to the first standard error
+    with (contextlib.redirect_stdout(out), contextlib.redirect_stderr(error), theirs,
+          mock.patch.object(sys, "stdin", given)):
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         signal.alarm(PATIENCE)
         try:

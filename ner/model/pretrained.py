@@ -109,8 +109,9 @@ def load_tokenizer(folder: Path, config):
         tokenizer = AutoTokenizer.from_pretrained(folder, **given)
         bounds.check_growth(folder, tokenizer)
         # without special tokens, of which a template may add any number
-        words = tokenizer(["a", "a", "\U000f0000"], is_split_into_words=True, add_special_tokens=False)
-        text = tokenizer("a a \U000f0000", add_special_tokens=False)
+        plain = {"add_special_tokens": False, "verbose": False}
+        words = tokenizer(["a", "a", "\U000f0000"], is_split_into_words=True, **plain)
+        text = tokenizer("a a \U000f0000", **plain)
         largest = max(tokenizer.get_vocab().values())
         lacking = [name for name in SPECIAL if getattr(tokenizer, f"{name}_id") is None]  # recurses where <unk> is none
     except UserError:
