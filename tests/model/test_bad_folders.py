@@ -163,6 +163,8 @@ BAD = {
     "cut tokenizer": (cut("tokenizer.json", 0.5), "the tokenizer cannot be used"),
     "broken tokenizer_config": (write("tokenizer_config.json", "["), "the tokenizer cannot be used"),
     "tokenizer_config is a list": (write("tokenizer_config.json", "[]"), "the tokenizer"),
+    "no unknown token": (write("tokenizer_config.json", '{"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": ""}'),
+                         "the tokenizer cannot be used .*recursion"),
 }
 
 
