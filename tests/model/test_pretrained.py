@@ -1,6 +1,7 @@
 """Model folders, both ways: what transformers saves loads here, and the other way."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -272,3 +273,12 @@ def test_save_does_not_touch_the_configuration_of_the_caller(tmp_path):
     before = config.to_json_string()
     pretrained.save_model(tmp_path / "m", dict(ours.named_parameters()), config, tokenizer, tuple(reversed(TAGS)), CARD)
     assert config.to_json_string() == before
+
+
+def test_opening_a_tokenizer_that_has_no_length_warns_of_nothing(tmp_path, monkeypatch, caplog):
+    folder = tiny_folder(tmp_path / "model")
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_max_length": -1}))
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    opened(folder)
+    assert not caplog.records

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from accelerate.utils import gather_object
 from safetensors.torch import save_file
 
@@ -23,9 +24,14 @@ STEPS = 20
 
 
 def main(recipe: str, output: str, micro_batch_size: int | None = None) -> None:
+    accelerator = machine.accelerator("no")
+    measure(recipe, output, micro_batch_size, accelerator)
+    accelerator.end_training()  # with the wrapped model gone: freed after it, PyTorch's gloo can wait for itself forever
+
+
+def measure(recipe: str, output: str, micro_batch_size: int | None, accelerator: Accelerator) -> None:
     torch.set_num_threads(1)
     options = replace(resolve(read_recipe(recipe)), max_steps=STEPS, micro_batch_size=micro_batch_size, dropout=0.0)
-    accelerator = machine.accelerator("no")
     state, _, _ = experiment.build(options, Path(output), accelerator)
     sentences = loop.group_by_sentence(state.training.windows, len(state.training.lengths))
     data = TrainingData(sentences, state.training.source, state.tokenizer.pad_token_id, state.tokenizer.padding_side)
@@ -48,7 +54,6 @@ def main(recipe: str, output: str, micro_batch_size: int | None = None) -> None:
         save_file(gradients, Path(output) / "gradients.safetensors")
         (Path(output) / "found.json").write_text(json.dumps(
             {**found, "shares": np.array([p[0] for p in everyone]).T.tolist()}))
-    accelerator.end_training()
 
 
 if __name__ == "__main__":
