@@ -34,7 +34,7 @@ def recipe(tmp_path_factory) -> Path:
 def one_of(rank: int, processes: int, port: int, log: str, target, *args) -> None:
     """A process as ``torchrun`` starts it.
 
-    Without OMP_NUM_THREADS Accelerate gives each as many threads as there are cores: ten times slower.
+    Without LOCAL_WORLD_SIZE and OMP_NUM_THREADS Accelerate gives each as many threads as there are cores.
     """
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), LOCAL_WORLD_SIZE=str(processes),
                       MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), ACCELERATE_USE_CPU="true", OMP_NUM_THREADS="1")
