@@ -3,12 +3,12 @@
 import argparse
 import json
 import os
-import re
+import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 
-from ner.options import Options, Parser, UserError, as_recipe, read_arguments, resolve
+from ner.options import (
+    Options, Parser, UserError, as_recipe, read_arguments, refuse_control_characters, resolve)
 from ner.training.signals import Stopped
 
 
@@ -38,7 +38,7 @@ def parser() -> Parser:
                                    help="find suspicious annotations in the training data",
                                    description="Two runs, each trained on one half of the training data, check the "
                                                "other's half.",
-                                   epilog="All options of train.py can be given, too: see train.py --help.")
+                                   epilog="Options of train.py on data, model and optimisation can be given, too.")
     suspects.add_argument("--output", metavar="FILE",
                           help="TSV, as train.py --exclude reads it [runs/NAME-suspects/suspects.tsv]")
     suspects.add_argument("--share", type=float, default=0.02, help="list so much of the training data at most [0.02]")
@@ -68,23 +68,26 @@ def add_data(command: argparse.ArgumentParser, split: str = "test") -> None:
 
 def with_data(trained, args):
     """The trained model with the data options of the command line in place of the run's; the languages to score."""
-    options = trained.options
-    if args.data_dir or args.dataset:
-        options = replace(options, data_dir=args.data_dir, dataset=args.dataset or options.dataset, revision=None)
-    if args.revision:
-        options = replace(options, revision=args.revision)
-    if args.dataset:  # another corpus, of which the run's shares say nothing; data_dir may be the same one elsewhere
-        options = replace(options, fractions={})
-    return trained._replace(options=options), args.langs or options.eval_langs
+    recipe = as_recipe(trained.options)
+    if args.data_dir is not None or args.dataset is not None:
+        recipe |= {"data_dir": args.data_dir, "revision": None}
+    if args.dataset is not None:  # another corpus, of which the run's shares say nothing
+        recipe |= {"dataset": args.dataset, "fractions": {}}
+    if args.revision is not None:
+        recipe["revision"] = args.revision
+    options, langs = resolve(recipe), args.langs or trained.options.eval_langs
+    if args.data_dir is not None:  # the same corpus elsewhere, or another one
+        for lang in options.fractions.keys() & langs:
+            print(f"{lang}: {options.fractions[lang]:g} of each split, as in the run", file=sys.stderr)
+    return trained._replace(options=options), langs
 
 
 def scored_split(args, suffix: str):
-    """What score and errors begin with: a folder to write to (NAME-suffix unless given), and the model's split scored."""
-    from accelerate import Accelerator
-
+    """What score and errors begin with: a folder to write to (NAME-suffix unless given), the model's split scored."""
     from ner import files, inference
+    from ner.training import machine
 
-    accelerator = Accelerator()
+    accelerator = machine.accelerator(inference.options_of(args.model).mixed_precision)
     name = Path(args.model).name
     folder = Path(args.output_dir) if args.output_dir else files.new_folder(f"{name}-{suffix}")
     files.check_folder(folder, Options())
@@ -111,11 +114,10 @@ def run_score(args) -> None:
 
 
 def run_tag(args) -> None:
-    from accelerate import Accelerator
-
     from ner import inference
+    from ner.training import machine
 
-    accelerator = Accelerator()
+    accelerator = machine.accelerator(inference.options_of(args.model).mixed_precision)
     trained = inference.load(args.model, accelerator, args.model_revision)
     texts = inference.lines(sys.stdin) if args.text == ["-"] else args.text
     for number, part in enumerate(inference.batches(texts)):
@@ -125,13 +127,16 @@ def run_tag(args) -> None:
             else:
                 shown = inference.as_subwords(tagged, trained) if args.subwords else inference.as_columns(tagged)
                 shown = ("\n" if number or place else "") + shown
-            sys.stdout.write(shown)
+            if accelerator.is_main_process:
+                sys.stdout.write(shown)
         sys.stdout.flush()
 
 
 def run_errors(args) -> None:
     from ner.evaluation import errors
 
+    if args.sentences < 0:
+        raise UserError(f"--sentences: expected at least 0, found {args.sentences}")
     accelerator, name, folder, trained, encoded, scored = scored_split(args, "errors")
     if accelerator.is_main_process:
         analyses = {lang: errors.analyse(encoded[lang], scored[lang].predictions, trained.tags, trained.tokenizer)
@@ -145,17 +150,26 @@ def run_errors(args) -> None:
 
 
 def run_suspects(args) -> None:
+    from ner import files
+
     recipe, config = read_arguments("", args.rest)
+    if files.is_study(recipe):
+        raise UserError(f"{config or 'seeds'}: several runs; expected the options of one")
+    if given := {"output_dir", "resume", "eval_langs", "select"} & {word[2:].split("=")[0] for word in args.rest}:
+        raise UserError(f"--{min(given)}: means nothing to suspects, which keeps nothing but its --output")
     options = resolve(recipe, config)
     if not 0 < args.share <= 1:
         raise UserError(f"--share: expected a number above 0 and up to 1, found {args.share}")
-    from ner import files, suspects
+    from ner import suspects
     from ner.training import machine
 
     name = Path(config).stem if config else "run"
     path = Path(args.output) if args.output else files.new_folder(f"{name}-suspects") / "suspects.tsv"
     if path.is_file() or path.is_dir():
         raise UserError(f"{path}: is there already, perhaps with marks of yours; name another --output")
+    above = next(folder for folder in path.absolute().parents if folder.exists())  # better now than after two trainings
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise UserError(f"{path}: {above} is no folder that can be written to; name another --output")
     accelerator = machine.accelerator(options.mixed_precision)
     found, sentences = suspects.find(options, accelerator)
     if accelerator.is_main_process:
@@ -187,11 +201,10 @@ COMMANDS = {"score": run_score, "tag": run_tag, "errors": run_errors, "suspects"
 
 
 def main(argv: list[str]) -> int:
-    """Exit status: 0, or 2 for a mistake of the user's."""
+    """Exit status: 0, 2 for a mistake of the user's, 130 for Ctrl-C."""
     try:
-        if odd := [word for word in argv if re.search("[\ud800-\udfff]", word)]:  # bytes that are not UTF-8 come so
-            parser().error(f"{odd[0]!r} is not UTF-8")
         args, args.rest = parser().parse_known_args(argv)
+        refuse_control_characters([word for word in argv if word not in getattr(args, "text", [])])
         if args.rest and args.command != "suspects":  # which hands them to the parser of train.py
             parser().error(f"unrecognized arguments: {' '.join(args.rest)}")
         COMMANDS[args.command](args)
@@ -203,6 +216,9 @@ def main(argv: list[str]) -> int:
     except Stopped as stop:
         print(f"evaluate.py: {stop}", file=sys.stderr)
         return stop.status
+    except KeyboardInterrupt:
+        print("evaluate.py: stopped at once", file=sys.stderr)
+        return 128 + signal.SIGINT
     return 0
 
 

@@ -14,18 +14,18 @@ over tokens without a label of (H^2 + 2 H I)), with I the intermediate size and 
 padding is none of it, nor what lies behind the last attention of a token whose logits nobody wants. A backward pass
 costs two forward ones; embeddings and head count nothing.
 
-How cost grows (``--scale``, 23 steps): 1,000, 4,000 and 12,580 sentences take 1,836, 1,857 and 1,976 MiB at 44 to 47
-sentences/s; sentences of 16, 64 and 256 subwords 846, 763 and 585 real tokens/s (attention is quadratic in them) and, in
-batches of 32, 1,830, 2,348 and 8,512 MiB.
+How cost grows (``--scale --steps 23``; 7 steps for sentences of one length): 1,000, 4,000 and 12,580 sentences take
+1,836, 1,857 and 1,976 MiB at 44 to 47 sentences/s; sentences of 16, 64 and 256 subwords 846, 763 and 585 real tokens/s
+(attention is quadratic in them) and, in batches of 32, 1,830, 2,348 and 8,512 MiB.
 
-Nobody slowed the peers: the stock Hugging Face script on the same job, run right after these arms, said 12.7 sentences/s
-(20 steps) and 32.4 grouped (53 steps) where the arms' own Trainers said 12.9 and 29.5.
+Nobody slowed the peers: the stock Hugging Face script on the same job, run right after these arms, said 12.7
+sentences/s (20 steps) and 32.4 grouped (53 steps) where the arms' own Trainers said 12.9 and 29.5.
 
-What it costs in F1 (configs/same-result.yaml: 100 steps of 16 on 2,000 German sentences, 1,000 to test): without dropout
-nothing, padded attention with the whole table and the defaults give the same tag to 9,934 of 9,934 words. With dropout,
-which draws other numbers, three seeds each: 60.2, 58.5, 63.1 by the defaults and 61.5, 60.7, 62.5 the plain way, a
-difference of -1.0 points; its 95 % interval is -1.9 to -0.1 over test sentences with these seeds, and -5.9 to +4.0 over
-seeds (Welch), whose standard deviation is 2.3 and 0.9 points.
+What it costs in F1 (configs/same-result.yaml: 100 steps of 16 on 2,000 German sentences, 1,000 to test): without
+dropout nothing, padded attention with the whole table and the defaults give the same tag to 9,934 of 9,934 words. With
+dropout, which draws other numbers, three seeds each: 60.2, 58.5, 63.1 by the defaults and 61.5, 60.7, 62.5 the plain
+way, a difference of -1.0 points; its 95 % interval is -1.9 to -0.1 over test sentences with these seeds, and -5.9 to
++4.0 over seeds (Welch), whose standard deviation is 2.3 and 0.9 points.
 """
 
 import argparse
@@ -216,7 +216,9 @@ def compare(args) -> dict:
     print(f"this machine multiplies fp32 matrices at {rate / 1e9:.0f} GFLOP/s ({min(rates) / 1e9:.0f} to "
           f"{max(rates) / 1e9:.0f} between the arms); the step reaches {per_second / 1e9:.0f}; "
           f"table of {results['ours']['rows']} rows; "
-          "'padding' is what an arm's batches hold (ours computes none of it)")
+          "'padding' is what an arm's batches hold (ours computes none of it)\n"
+          "FLOPs of a step: 6 * (layers * sum over real tokens of (4 H^2 + 2 H I + 2 n H) "
+          "- tokens without a label * (H^2 + 2 H I))")
     return {"train_ratio_trainer": mine["sentences/s"] / table["trainer"]["sentences/s"],
             "train_ratio_grouped": mine["sentences/s"] / table["grouped"]["sentences/s"],
             "eval_ratio_trainer": mine["evaluation sentences/s"] / table["trainer"]["evaluation sentences/s"],
@@ -255,6 +257,8 @@ def main(argv: list[str]) -> int:
     for name in ("arm", "out", "subwords"):  # of the processes that this one starts
         parser.add_argument(f"--{name}", help=argparse.SUPPRESS, type=int if name == "subwords" else str)
     args = parser.parse_args(argv)
+    if args.steps <= DROPPED:
+        parser.error(f"--steps: expected more than {DROPPED}, found {args.steps}")
     if args.arm:
         result = ours(args) if args.arm == "ours" else trainer(args, args.arm == "grouped")
         Path(args.out).write_text(json.dumps(result))

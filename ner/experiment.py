@@ -45,7 +45,7 @@ def run(options: Options, folder: Path, name: str) -> dict:
         return already_finished(folder, options, accelerator)
     state, source, config = build(options, folder, accelerator)
     evaluate.evaluate(state.model, rehearsal(state), state.tags, state.tokenizer, accelerator, slots=REHEARSAL_SLOTS)
-    identity = identity_of(state)
+    identity = identity_of(state, source)
     if options.resume:
         restore(state, identity)
     begin(state)
@@ -132,7 +132,7 @@ def restore(state: Run, identity: dict) -> None:
     path, damaged = checkpoint.newest(state.folder / "checkpoints") if state.accelerator.is_main_process else (None, [])
     (name,) = broadcast_object_list([path and str(path)])
     for bad in damaged:
-        state.accelerator.print(f"{bad}: damaged, left aside")
+        state.accelerator.print(f"{bad}: damaged, set aside as {checkpoint.set_aside(bad).name}")
     if name is None:
         state.accelerator.print("no checkpoint yet, starting at the beginning")
         return
@@ -186,7 +186,7 @@ def train(state: Run, identity: dict) -> None:
                 state.model, state.optimizer, data, options, accelerator, progress, signals):
             seconds = time.perf_counter() - started
             progress.seconds += seconds
-            rate = options.batch_size / seconds
+            rate = len(loop.sentences_of(data, options, progress.step - 1)) / seconds
             bar.set_postfix_str(f"loss {result.loss:.4f}, {rate:.0f} sentences/s", refresh=False)
             bar.update()
             if state.writer and (progress.step % options.log_every == 0 or progress.step == state.total):
@@ -197,9 +197,11 @@ def train(state: Run, identity: dict) -> None:
                 end_epoch(state)
             ended = progress.step == state.total or out_of_patience(state)
             due = every != "none" and (ended or (epoch_ends if every == "epoch" else progress.step % int(every) == 0))
-            if due or result.stop:
+            # A signal in the last epoch's evaluation finds no step more that could ask for it.
+            stop = result.stop or ended and machine.in_any_process(signals(), accelerator)
+            if due or stop:
                 save()
-            if result.stop:
+            if stop:
                 raise Stopped(f"stopped after step {progress.step} of {state.total}; continue with: "
                               f"python train.py --resume --output_dir {shlex.quote(str(state.folder))}",
                               128 + (signals.received or signal.SIGTERM))

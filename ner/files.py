@@ -5,7 +5,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ner.options import Options, UserError, read_recipe
+from ner.options import Options, UserError
+from ner.recipe import read_recipe
 
 RUNS = Path(__file__).parent.parent / "runs"
 
@@ -53,6 +54,7 @@ def write_whole(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

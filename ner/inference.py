@@ -18,8 +18,10 @@ from accelerate import Accelerator
 from ner.data import alignment, corpora, text
 from ner.evaluation import evaluate
 from ner.evaluation.predict import predict
+from ner.files import is_study
 from ner.model import pretrained
-from ner.options import Options, UserError, read_recipe, resolve
+from ner.options import Options, UserError, resolve
+from ner.recipe import read_recipe
 from ner.tags import TagSet
 
 MAX_CHARACTERS = 1 << 20  # of one text: a line without an end is refused before it fills the memory
@@ -35,16 +37,26 @@ class Trained(NamedTuple):
     folder: Path
 
 
+def options_of(name: str, revision: str | None = None) -> Options:
+    """Of the run whose folder this is; for a model from elsewhere the defaults."""
+    path = Path(name) / "config.yaml"
+    if not os.path.isfile(path):
+        return Options(model=name, model_revision=revision)
+    recipe = read_recipe(path)
+    if is_study(recipe):
+        raise UserError(f"{name}: holds several runs; name one of the folders in it")
+    return resolve(recipe, str(path))
+
+
 def load(name: str, accelerator: Accelerator, revision: str | None = None) -> Trained:
     """From a run's folder, or from any token-classification checkpoint of the RoBERTa family (folder or Hub name)."""
-    run = Path(name)
+    options, run = options_of(name, revision), Path(name)
     if os.path.isfile(run / "config.yaml"):
-        options = resolve(read_recipe(run / "config.yaml"), str(run / "config.yaml"))
         folder = run / "model"
         if not folder.is_dir():
             raise UserError(f"{run}: holds no model/; finish the run first with --resume")
     else:
-        options, folder = Options(model=name, model_revision=revision), pretrained.folder_of(name, revision)
+        folder = pretrained.folder_of(name, revision)
     config = pretrained.load_config(folder)
     try:
         names = pretrained.tags_of(config)
@@ -56,7 +68,9 @@ def load(name: str, accelerator: Accelerator, revision: str | None = None) -> Tr
     tokenizer = pretrained.load_tokenizer(folder, config)
     longest = config.max_position_embeddings - config.pad_token_id - 1
     options = replace(options, max_length=min(options.max_length, longest))
-    model = pretrained.load_model(folder, config, options.attention).to(accelerator.device)
+    model = pretrained.load_model(folder, config, options.attention)
+    # On the device and in the precision of training, but no wrapper: each process scores what there is for it.
+    model = accelerator.prepare_model(model, evaluation_mode=True)
     return Trained(model, tokenizer, tags, options, folder)
 
 

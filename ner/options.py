@@ -3,9 +3,6 @@
 A recipe (YAML) is read first and the command line is laid on top of it; both use the same names. All problems of a
 run's options are reported together, before anything is loaded: a line each is cheaper than a failed run each. Nothing
 heavy is imported here, so that ``--help`` answers at once.
-
-What YAML would guess wrong stays text (``no`` is Norwegian, 0123456 a commit, 1.10 a version), and the type of an
-option says how to read it.
 """
 
 import argparse
@@ -15,14 +12,11 @@ import math
 import re
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
-
-class UserError(Exception):
-    """A mistake that the user can mend: the scripts print it as one sentence and exit with status 2."""
+from ner.recipe import UserError, read_recipe, read_word, shown
 
 
 def option(default, group: str, text: str):
@@ -83,8 +77,7 @@ NOT_IN_CONFIG = ("output_dir", "resume")
 CHOICES = {"attention": ("packed", "padded"), "mixed_precision": ("auto", "no", "bf16", "fp16")}
 AT_LEAST = {"epochs": 1, "max_steps": 1, "batch_size": 1, "micro_batch_size": 1, "num_train_sentences": 1,
             "log_every": 1, "patience": 1, "max_length": 16, "weight_decay": 0}
-MAX_RECIPE = 1 << 16  # characters
-NO_TEXT = re.compile("[\0\n\ud800-\udfff]")  # no path or file can hold it, or it would split a message
+NO_TEXT = re.compile("[\0-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")  # no path can hold it, or no message show
 FIELDS = {f.name: f for f in dataclasses.fields(Options)}
 HINTS = typing.get_type_hints(Options)
 KINDS = {name: typing.get_args(hint)[0] if isinstance(hint, types.UnionType) else hint for name, hint in HINTS.items()}
@@ -93,57 +86,6 @@ DESCRIPTIONS = {  # kind -> in a message, in --help
     bool: ("true or false", "[true|false]"), list[str]: ("a list of words", "TEXT ..."),
     list[int]: ("a list of whole numbers", "N ..."), dict[str, float]: ("a mapping such as {de: 0.5}", "NAME=X ..."),
 }
-
-
-class RecipeLoader(yaml.SafeLoader):
-    """YAML of text, whole numbers, true, false, null, lists and mappings. A key may stand only once, and there are no
-    aliases: a few lines of them can stand for more values than fit into memory."""
-
-    yaml_implicit_resolvers = {first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith(":null")]
-                               for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="an alias; repeat the value", problem_mark=self.peek_event().start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"{shown(key.value)} stands twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("(true|false)$"), list("tf"))
-RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("-?(0|[1-9][0-9]*)$"), list("-0123456789"))
-NOT_YAML = (yaml.YAMLError, ValueError, KeyError, AttributeError, RecursionError)  # the last four: from explicit tags
-
-
-def read_recipe(path: str | Path) -> dict:
-    """The mapping in a YAML recipe, unchecked; ``UserError`` names file and line where it cannot be read."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read(MAX_RECIPE + 1)
-        if len(text) > MAX_RECIPE:
-            raise ValueError(f"longer than {MAX_RECIPE:,} characters")
-        recipe = yaml.load(text, RecipeLoader)
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the recipe ({error.strerror}); name an existing YAML file") from None
-    except NOT_YAML as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise UserError(f"{path}{where}: not a YAML recipe ({problem[:99]}); expected lines like 'epochs: 3'") from None
-    if not isinstance(recipe, dict | None):
-        raise UserError(f"{path}: expected lines like 'epochs: 3', found {shown(recipe)}")
-    return {key if isinstance(key, str) else shown(key): value for key, value in (recipe or {}).items()}
-
-
-def shown(value) -> str:
-    """A value in a message, of bounded length."""
-    return "null" if value is None else repr(value)[:80]
 
 
 def convert(value, kind):
@@ -213,7 +155,7 @@ def check(o: Options) -> list[str]:
         expect(name, lambda value: len(set(value)) == len(value), "each of them once")
     expect("fractions", lambda value: all(0 < share <= 1 for share in value.values()), "shares above 0 and up to 1")
     expect("stride", lambda value: 0 <= value <= o.max_length // 2, f"0 to half of max_length ({o.max_length // 2})")
-    expect("checkpoint_every", lambda value: value in ("none", "epoch") or value.isdecimal() and int(value) > 0,
+    expect("checkpoint_every", lambda value: value in ("none", "epoch") or re.fullmatch("[1-9][0-9]{0,17}", value),
            "a number of steps, epoch or none")
     wrong = {
         "patience: set select to mean or to a language, to say what better means": o.patience and o.select == "last",
@@ -277,11 +219,10 @@ def command_line_values(words: dict[str, list[str]]) -> dict:
     return values
 
 
-def read_word(word: str):
-    try:
-        return yaml.load(word, RecipeLoader)
-    except NOT_YAML:
-        return word
+def refuse_control_characters(words: Sequence[str]) -> None:
+    """They would tear the messages apart that quote them; bytes that are not UTF-8 come as surrogates."""
+    if odd := next((word for word in words if NO_TEXT.search(word)), None):
+        raise UserError(f"{shown(odd)} holds a control character or is not UTF-8; expected plain text")
 
 
 def read_arguments(description: str, argv: list[str]) -> tuple[dict, str]:
@@ -289,6 +230,7 @@ def read_arguments(description: str, argv: list[str]) -> tuple[dict, str]:
     known, rest = parser(description).parse_known_args(argv)
     if rest and not rest[0].startswith("--"):
         raise UserError(f"unexpected {shown(rest[0])}; options start with --, see --help")
+    refuse_control_characters(argv)
     words = vars(known)
     path = words.pop("config") or ""
     recipe = read_recipe(path) if path else {}

@@ -108,7 +108,7 @@ def limits(options: dict, scores: dict[str, dict]) -> str:
 def model_card(results: dict) -> str:
     """The README.md of a model folder, from the contents of `results.json`: YAML metadata for the Hub, then text."""
     options, train, test = results["options"], results["train"], results["eval"]["test"]
-    scores = {lang: score for lang, score in test.items() if lang != "mean_f1"}
+    scores = {lang: score for lang, score in test.items() if isinstance(score, dict)}
     (source, hub), base = data_source(options), base_model(options)
     data = f"[{source}](https://huggingface.co/datasets/{hub})" if hub else f"`{source}`"
     encoder = f"[{base}](https://huggingface.co/{base})" if base else f"`{base_name(options['model'])}` (a folder)"

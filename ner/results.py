@@ -22,7 +22,8 @@ def share(value) -> bool:
 
 
 FIGURES = {"f1": share, "f1_ci95": (share, share), "sentences": count, "f1_sd?": share, "f1_unseen?": share,
-           "unseen_sentences?": number, "ece?": share, "calibration?": [(share, share, number)]}
+           "f1_unseen_ci95?": (share, share), "unseen_sentences?": number, "ece?": share,
+           "calibration?": [(share, share, number)]}
 EPOCH = {"epoch": number, "train_loss": number, "validation": {...: {"f1": share, "loss": number}}}
 TRAIN = {"sentences": count, "seconds": number, "sentences_per_second": number, "tokens_per_second": number,
          "peak_memory_mib": number, "epochs?": [EPOCH]}

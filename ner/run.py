@@ -49,14 +49,19 @@ class Run:
         return sampling.steps_per_epoch(len(self.training.lengths), self.options.batch_size)
 
 
-def identity_of(state: Run) -> dict:
-    """What must be the same for a run to be continued: all that its result depends on."""
+def identity_of(state: Run, source: Path) -> dict:
+    """What must be the same for a run to be continued: all that its result depends on.
+
+    Of the encoder in the folder `source`, the embedding table: a checkpoint holds but the rows that are trained.
+    """
+    table = pretrained.read_tensor(source, pretrained.WORD_EMBEDDINGS)
     content = hashlib.sha256()
     for encoded in [state.training, *state.validation.values(), *state.test.values()]:
         for window in encoded.windows:
             content.update(window.input_ids.tobytes() + window.labels.tobytes())
     return {**checkpoint.identity_options(as_recipe(state.options)), "tag set": state.tags.names,
             "training sentences": len(state.training.lengths), "checksum of the encoded data": content.hexdigest(),
+            "checksum of the encoder's embeddings": hashlib.sha256(table.numpy()).hexdigest(),
             "precision": state.accelerator.mixed_precision,
             **{key: version for key, version in machine.versions().items() if key != "git"}}
 

@@ -23,7 +23,8 @@ from typing import NamedTuple
 import yaml
 
 from ner.files import RUNS, is_study, write_whole
-from ner.options import NOT_IN_CONFIG, Options, UserError, as_recipe, read_recipe, resolve, shown
+from ner.options import NOT_IN_CONFIG, Options, UserError, as_recipe, resolve, shown
+from ner.recipe import read_recipe
 from ner.results import read_results
 from ner.training.signals import Stopped
 
@@ -241,7 +242,7 @@ def forget_peak_memory() -> None:
 
 def over_seeds(folder: Path, seeds: Sequence[int], results: Sequence[dict]) -> dict:
     """What results.json says of several seeds: means, and for each language `f1_sd` (n - 1), `f1_by_seed` and the 95 %
-    interval of the mean F1 over test sentences; curves stay with the single runs."""
+    interval of the mean F1 over test sentences; curves and the other intervals stay with the single runs."""
     from ner.evaluation import compare, scoring
 
     whole = average(results)

@@ -8,9 +8,11 @@ import pytest
 import torch
 import transformers
 from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
 
 from ner import experiment
-from ner.options import read_recipe, resolve
+from ner.options import resolve
+from ner.recipe import read_recipe
 from ner.run import identity_of
 from ner.training import checkpoint
 from tests.training import tools
@@ -36,17 +38,25 @@ def test_a_run_without_checkpoints_writes_one_when_it_is_told_to_stop(recipe, tm
     assert [path.name for path in checkpoint.found(tmp_path / "run" / "checkpoints")] == ["step-4"]
 
 
-def test_the_identity_holds_all_that_a_result_depends_on(recipe):
+def test_the_identity_holds_all_that_a_result_depends_on(recipe, tmp_path):
     options = resolve(read_recipe(recipe))
-    state, _, _ = experiment.build(options, Path("unused"), Accelerator(cpu=True))
-    found = identity_of(state)
+    state, source, _ = experiment.build(options, Path("unused"), Accelerator(cpu=True))
+    found = identity_of(state, source)
     assert {"data_dir", "batch_size", "micro_batch_size", "seed", "attention", "active_vocabulary", "model", "dropout",
             "learning_rate", "tags", "max_length", "stride", "fractions", "exclude", "select", "epochs"} <= set(found)
     assert not {"output_dir", "resume", "log_every", "checkpoint_every"} & set(found)
     assert found["tag set"] == state.tags.names and found["training sentences"] == 37 and found["precision"] == "no"
     assert (found["torch"], found["transformers"]) == (torch.__version__, transformers.__version__)
     state.test["de"].windows[0].labels[1] = 6
-    assert identity_of(state)["checksum of the encoded data"] != found["checksum of the encoded data"]
+    assert identity_of(state, source)["checksum of the encoded data"] != found["checksum of the encoded data"]
+    tensors = load_file(source / "model.safetensors")
+    table = next(tensor for name, tensor in tensors.items() if name.endswith("word_embeddings.weight"))
+    table[-1, -1] += 1
+    (tmp_path / "other").mkdir()
+    save_file(tensors, tmp_path / "other" / "model.safetensors", {"format": "pt"})
+    (tmp_path / "other" / "config.json").symlink_to(source / "config.json")
+    embeddings = "checksum of the encoder's embeddings"
+    assert identity_of(state, tmp_path / "other")[embeddings] != found[embeddings]
 
 
 def test_another_version_is_named(recipe, tmp_path):

@@ -11,7 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ner.options import FIELDS, NOT_IN_CONFIG, Options, UserError, as_recipe, read_arguments, read_recipe, resolve
+from ner.options import FIELDS, NOT_IN_CONFIG, Options, UserError, as_recipe, read_arguments, resolve
+from ner.recipe import read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -87,6 +88,7 @@ def test_wrong_types(name, value, expected):
     ("fractions", {"de": 0.0}), ("fractions", {"de": 1.1}), ("mixed_precision", "fp8"), ("attention", "flash"),
     ("select", "es"),
     ("checkpoint_every", "0"), ("checkpoint_every", "often"), ("checkpoint_every", "-3"),
+    ("checkpoint_every", "9" * 70),
 ])
 def test_values_out_of_range(name, value):
     message = complaint(resolve, {name: value})
@@ -244,11 +246,15 @@ def test_problems_of_the_command_line():
     assert complaint(from_words, "--fractions", "{de: 1, de: 1}").startswith("fractions: expected a mapping")
     assert complaint(from_words, "--output_dir", "a", "b") == "output_dir: expected text, found ['a', 'b']"
     assert complaint(from_words, "--fractions", "{de: *a}").startswith("fractions: expected a mapping")
+    assert complaint(from_words, "--checkpoint_every", "9" * 5000).startswith("checkpoint_every: expected a number of")
+    assert complaint(from_words, "--epochs", '!!int ""').startswith("epochs: expected a whole number")
+    assert complaint(from_words, "--config", "a\nb.yaml") == (
+        r"'a\nb.yaml' holds a control character or is not UTF-8; expected plain text")
     assert complaint(from_words, "--seeds", "[" * 2000).startswith("seeds: expected a list of whole numbers, found '[[")
 
 
 VALUES = {
-    str: st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1)
+    str: st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1)
     | st.sampled_from(["no", "null", "~", "3", "1.0", "5e-5", "# x", ": y"]),
     int: st.integers(1, 2**31), float: st.floats(1e-9, 0.99),
 }

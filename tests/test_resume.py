@@ -85,6 +85,14 @@ def test_stops_and_kills_leave_no_trace(recipe, straight, tmp_path):
         assert [step for step, _ in points] == sorted({step for step, _ in points}), f"{tag} forks"
 
 
+def test_a_signal_in_the_last_step_stops_the_run_before_its_test(straight, recipe, tmp_path):
+    argv = tools.arguments(recipe, tmp_path / "run")
+    log = run(argv, tmp_path, tools.signal_at, 30, signal.SIGTERM, status=143)
+    assert "stopped after step 30 of 30; continue with" in log and not (tmp_path / "run" / "results.json").exists()
+    run([*argv, "--resume"], tmp_path, tools.keep_checkpoints)
+    tools.assert_same_run(tmp_path / "run", straight)
+
+
 def test_checkpoints_are_removed_when_the_run_has_finished(recipe, tmp_path):
     run(tools.arguments(recipe, tmp_path / "run", "--max_steps", "3"), tmp_path)
     assert sorted(path.name.split(".")[0] for path in (tmp_path / "run").iterdir()) == [
@@ -96,7 +104,7 @@ def test_the_older_checkpoint_serves(stopped, straight, tmp_path, name):
     path = stopped / "checkpoints" / "step-7" / name
     path.write_bytes(path.read_bytes()[:-1])
     log = finish(tmp_path)
-    assert "step-7: damaged, left aside" in log and "continuing after step 4 of 30" in log
+    assert "step-7: damaged, set aside as step-7.damaged" in log and "continuing after step 4 of 30" in log
     tools.assert_same_run(stopped, straight)
 
 
@@ -159,12 +167,13 @@ def die_in(module: str, name: str) -> None:
     setattr(place, last, lambda *arguments: os.kill(os.getpid(), signal.SIGKILL))
 
 
-@pytest.mark.parametrize("module, name, left", [("ner.model.pretrained", "save_file", ".model.tmp"),
-                                                ("ner.files", "os.fsync", ".results.json.tmp")])
-def test_a_kill_while_the_last_files_are_written_is_harmless(recipe, straight, tmp_path, module, name, left):
+@pytest.mark.parametrize("after, module, name, left", [
+    ("evaluate.table", "ner.model.pretrained", "save_file", ".model.tmp"),
+    ("board.log_test", "ner.files", "os.fsync", ".results.json.tmp")])
+def test_a_kill_while_the_last_files_are_written_is_harmless(recipe, straight, tmp_path, after, module, name, left):
     argv = tools.arguments(recipe, tmp_path / "run", "--resume")
     run(argv, tmp_path, tools.signal_at, 29, signal.SIGTERM, status=143)
-    run(argv, tmp_path, die_at_the_end, module, name, status=-9)
+    run(argv, tmp_path, die_at_the_end, after, module, name, status=-9)
     assert any(path.name.startswith(left) for path in (tmp_path / "run").iterdir())
     assert not (tmp_path / "run" / "results.json").exists()
     finish(tmp_path)
@@ -172,12 +181,12 @@ def test_a_kill_while_the_last_files_are_written_is_harmless(recipe, straight, t
     assert not list((tmp_path / "run").glob(".*"))
 
 
-def die_at_the_end(module: str, name: str) -> None:
-    """As `die_in`, but not before the test has been scored."""
-    from ner.evaluation import evaluate
-
-    table = evaluate.table
-    evaluate.table = lambda scored: (die_in(module, name), table(scored))[1]
+def die_at_the_end(after: str, module: str, name: str) -> None:
+    """As `die_in`, but not before `after` is called, once the test has been scored."""
+    part, function = after.split(".")
+    place = importlib.import_module(f"ner.evaluation.{part}")
+    known = getattr(place, function)
+    setattr(place, function, lambda *arguments: (die_in(module, name), known(*arguments))[1])
 
 
 def test_a_kill_between_results_and_the_removal_is_harmless(recipe, straight, tmp_path):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -61,7 +62,7 @@ def test_columns_are_found_by_name_and_other_sentences_ignored(training, tmp_pat
 
 
 @pytest.mark.parametrize("spoil, message", [
-    (lambda row: (*row[:3], "0" * 16), r"f\.tsv:3: row \d+ of \w\w has the hash \w{16}, not 0{16}"),
+    (lambda row: (*row[:3], "0" * 16), r"f\.tsv:3: row \d+ of \w\w has the hash \w{16}, not '0{16}'"),
     (lambda row: (row[0], "test", *row[2:]), r"f\.tsv:3: expected a row of the split train, found row '\d+' of 'test'"),
     (lambda row: (row[0], row[1], "x", row[3]), r"f\.tsv:3: expected a row of the split train, found row 'x'"),
     (lambda row: row[:2], r"f\.tsv:3: expected 4 cells separated by tabs, found 2"),
@@ -77,7 +78,7 @@ def test_a_file_that_means_nothing_or_everything_is_refused(training, tmp_path):
         sampling.without(training, listed(tmp_path / "a.tsv", []))
     with pytest.raises(UserError, match="leaves no sentence"):
         sampling.without(training, listed(tmp_path / "b.tsv", [place(training, i) for i in range(len(training))]))
-    with pytest.raises(UserError, match="b.tsv:1: expected the columns language, split, row, hash, found a, b"):
+    with pytest.raises(UserError, match="b.tsv:1: expected the columns language, split, row, hash, found 'a, b'"):
         sampling.without(training, listed(tmp_path / "b.tsv", [], "a\tb"))
     with pytest.raises(UserError, match="exclude: .*nowhere: No such file or directory"):
         sampling.without(training, str(tmp_path / "nowhere"))
@@ -134,8 +135,12 @@ def test_too_few_sentences_cannot_be_halved(monkeypatch):
 
 
 @pytest.mark.parametrize("arguments, message", [
+    (["--config", str(Path(__file__).parent.parent / "configs" / "chapter4.yaml")], "chapter4.yaml: several runs"),
+    (["--seeds", "1", "2"], "seeds: several runs; expected the options of one"),
+    (["--output_dir", "x"], "--output_dir: means nothing to suspects"),
     (["--share", "0"], "--share: expected a number above 0 and up to 1, found 0.0"),
     (["--epoch", "2"], "unknown option 'epoch'; did you mean 'epochs'?"),
+    (["--output", f"{__file__}/new/s.tsv"], "test_suspects.py is no folder that can be written to; name another"),
 ])
 def test_mistakes_on_the_command_line(arguments, message, capsys):
     assert script.main(["suspects", *arguments]) == 2

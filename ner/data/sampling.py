@@ -6,13 +6,14 @@ any step without reading what came before, on any number of processes. The price
 
 import hashlib
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 
 from ner.data import readers
-from ner.options import UserError
+from ner.options import UserError, shown
 
 SUBSET_SEED = 42
 
@@ -49,13 +50,14 @@ def without(training: Dataset, path: str) -> Dataset:
     places = {place: i for i, place in enumerate(zip(training["lang"], training["row"]))}
     dropped = set()
     for line, (lang, split, row, expected) in enumerate(exclusions(path), 2):
-        if split != "train" or not row.isdecimal():
-            raise UserError(f"{path}:{line}: expected a row of the split train, found row '{row}' of '{split}'")
+        if split != "train" or not re.fullmatch("[0-9]{1,18}", row):
+            raise UserError(f"{path}:{line}: expected a row of the split train, "
+                            f"found row {shown(row)} of {shown(split)}")
         i = places.get((lang, int(row)))
         if i is not None:
             found = sentence_hash(training[i]["tokens"])
             if found != expected:
-                raise UserError(f"{path}:{line}: row {row} of {lang} has the hash {found}, not {expected}; "
+                raise UserError(f"{path}:{line}: row {row} of {lang} has the hash {found}, not {shown(expected)}; "
                                 f"expected a file made from this very data")
             dropped.add(i)
     if not dropped:
@@ -76,7 +78,7 @@ def exclusions(path: str) -> list[list[str]]:
         lines.pop()
     header, *rows = [line.split("\t") for line in lines] or [[]]
     if not set(wanted) <= set(header):
-        raise UserError(f"{path}:1: expected the columns {', '.join(wanted)}, found {', '.join(header)[:80]}")
+        raise UserError(f"{path}:1: expected the columns {', '.join(wanted)}, found {shown(', '.join(header))}")
     places = [header.index(name) for name in wanted]
     for line, row in enumerate(rows, 2):
         if len(row) <= max(places):

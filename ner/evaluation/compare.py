@@ -78,7 +78,9 @@ def difference(a: Tagged, b: Tagged) -> str:
 
 def prediction_files(run: Path) -> dict[str, Path]:
     """SPLIT.LANG -> file, in the order of their names; UserError where the run has none."""
-    files = {path.stem: path for path in sorted(run.glob("predictions/*.tsv"))}
+    files = {path.stem: path for path in sorted(run.glob("predictions/*.*.tsv"))}
+    if not files and (seeds := sorted(path.name for path in run.glob("seed-*"))):
+        raise UserError(f"{run}: holds several seeds; name one of them: {', '.join(seeds)[:80]}")
     if not files:
         raise UserError(f"{run}: holds no predictions; expected the folder of a finished run or of evaluate.py score")
     return files

@@ -12,6 +12,7 @@ from ner.data import alignment
 from ner.data.alignment import Window
 from ner.evaluation import scoring
 from ner.evaluation.predict import SLOTS, Predictions, predict
+from ner.files import write_whole
 from ner.tags import TagSet
 
 
@@ -74,8 +75,15 @@ def score(encoded: Encoded, predictions: Predictions, tags: TagSet, training: li
     types = scoring.entity_types(tags.names)
     counts = scoring.entity_counts(*data)
     figures = scoring.scores(counts, types)
-    figures["f1_strict"] = scoring.scores(scoring.entity_counts(*data, strict=True), types)["f1"]
-    figures["f1_ci95"] = list(scoring.f1_interval(counts))
+    strict = scoring.entity_counts(*data, strict=True)
+    figures |= {"f1_strict": scoring.scores(strict, types)["f1"], "f1_ci95": list(scoring.f1_interval(counts)),
+                "f1_strict_ci95": list(scoring.f1_interval(strict))}
+    intervals = scoring.by_type_intervals(counts)
+    for name, interval in zip(types, intervals["by_type"].tolist()):
+        if name in figures["by_type"]:
+            figures["by_type"][name]["f1_ci95"] = interval
+    for mean in ("macro", "weighted"):
+        figures[mean]["f1_ci95"] = list(intervals[mean])
     figures["loss"] = float(predictions.loss.mean(dtype=np.float64))
     figures |= {"sentences": len(encoded.lengths), "words": len(encoded.gold)}
     figures |= calibration(predictions.confidence, predictions.labels == encoded.gold)
@@ -83,6 +91,7 @@ def score(encoded: Encoded, predictions: Predictions, tags: TagSet, training: li
         unseen = scoring.unseen(encoded.tokens, training)
         figures["unseen_sentences"] = int(unseen.sum())
         figures["f1_unseen"] = scoring.scores(counts[unseen], types)["f1"] if unseen.any() else None
+        figures["f1_unseen_ci95"] = list(scoring.f1_interval(counts[unseen])) if unseen.any() else None
     return Scored(figures, predictions, counts)
 
 
@@ -96,6 +105,11 @@ def calibration(confidence: np.ndarray, correct: np.ndarray) -> dict:
 def mean_f1(scored: dict[str, Scored]) -> float:
     """The mean of micro F1 over languages."""
     return float(np.mean([item.figures["f1"] for item in scored.values()]))
+
+
+def mean_f1_interval(scored: dict[str, Scored]) -> list[float]:
+    """Its 95 % interval over the sentences of all languages."""
+    return list(scoring.languages_interval([item.counts for item in scored.values()]))
 
 
 def prediction_lines(encoded: Encoded, predictions: Predictions, tags: TagSet) -> str:
@@ -115,7 +129,7 @@ def write_predictions(folder: Path, split: str, languages: dict[str, Encoded], s
     folder.mkdir(parents=True, exist_ok=True)
     for lang, item in scored.items():
         text = prediction_lines(languages[lang], item.predictions, tags)
-        (folder / f"{split}.{lang}.tsv").write_text(text, encoding="utf-8", newline="\n")
+        write_whole(folder / f"{split}.{lang}.tsv", text)
 
 
 def table(scored: dict[str, Scored]) -> str:
@@ -128,4 +142,5 @@ def table(scored: dict[str, Scored]) -> str:
         lines.append(f"{lang:<6}{100 * f['f1']:>7.2f}{f'{100 * low:.1f}-{100 * high:.1f}':>14}"
                      f"{100 * f['precision']:>11.2f}{100 * f['recall']:>8.2f}{100 * f['f1_strict']:>11.2f}"
                      f"{f['sentences']:>11}{f['entities']:>10}")
-    return "\n".join([*lines, f"{'mean':<6}{100 * mean_f1(scored):>7.2f}"])
+    low, high = mean_f1_interval(scored)
+    return "\n".join([*lines, f"{'mean':<6}{100 * mean_f1(scored):>7.2f}{f'{100 * low:.1f}-{100 * high:.1f}':>14}"])

@@ -25,13 +25,14 @@ Line = tuple[Sequence[float], Sequence[float]]  # x, y
 Estimate = tuple[float, float, float]  # F1 and its 95 % interval
 
 
-def styles(langs: Sequence[str]) -> dict[str, dict]:
-    """How each language is drawn: always the same for de, fr, it, en, by alphabet for the others among `langs`."""
-    others = sorted(set(langs) - set(COLOURS))
+def styles(langs: Sequence[str], names: Sequence[str]) -> dict[str, dict]:
+    """How each of `names` is drawn: always the same for de, fr, it, en, for others by their place among the report's
+    `langs`, so that a language has one colour throughout."""
+    others = [lang for lang in dict.fromkeys([*langs, *names]) if lang not in COLOURS]
     colours = COLOURS | {lang: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, lang in enumerate(others)}
     markers = MARKERS | {lang: OTHER_MARKERS[i % len(OTHER_MARKERS)] for i, lang in enumerate(others)}
     return {lang: {"color": colours[lang], "marker": markers[lang], "markersize": 4, "linewidth": 1.2}
-            for lang in langs}
+            for lang in names}
 
 
 def plain(axes: Axes) -> None:
@@ -79,14 +80,15 @@ def heat_map(tables: Mapping[str, Mapping[str, Mapping[str, Sequence[float] | No
     return figure
 
 
-def learning_curve(lang: str, points: Sequence[tuple[int, Estimate]], zero_shot: tuple[str, Estimate] | None,
-                   published: Mapping[int, float], crossing: float | None) -> Figure:
+def learning_curve(langs: Sequence[str], lang: str, points: Sequence[tuple[int, Estimate]],
+                   zero_shot: tuple[str, Estimate] | None, published: Mapping[int, float],
+                   crossing: float | None) -> Figure:
     """Test F1 by number of labelled sentences on a logarithmic axis, with 95 % intervals; the published curve is
     validation F1. `zero_shot`: name of the training set without `lang`, F1."""
     figure = Figure((WIDTH, 3.4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     plain(axes)
-    style = styles([lang])[lang]
+    style = styles(langs, [lang])[lang]
     sizes = [size for size, _ in points]
     f1, low, high = 100 * np.array([estimate for _, estimate in points]).T
     if published:
@@ -96,9 +98,10 @@ def learning_curve(lang: str, points: Sequence[tuple[int, Estimate]], zero_shot:
                   label=f"trained on {lang}, test F1 (95 %)", **style)
     if zero_shot:
         name, (value, bottom, top) = zero_shot
-        axes.axhline(100 * value, color=styles([name])[name]["color"], linestyle="--", linewidth=1.2,
+        colour = styles(langs, [name])[name]["color"]
+        axes.axhline(100 * value, color=colour, linestyle="--", linewidth=1.2,
                      label=f"zero-shot from {name}, test F1 (95 %)")
-        axes.axhspan(100 * bottom, 100 * top, color=styles([name])[name]["color"], alpha=0.15, linewidth=0)
+        axes.axhspan(100 * bottom, 100 * top, color=colour, alpha=0.15, linewidth=0)
         if crossing:
             axes.axvline(crossing, color="0.3", linewidth=0.8)
             axes.annotate(f"about {rounded(crossing)} sentences", (crossing, 99), xytext=(4, 0),
@@ -115,14 +118,15 @@ def learning_curve(lang: str, points: Sequence[tuple[int, Estimate]], zero_shot:
     return figure
 
 
-def panels(lines: Mapping[str, Mapping[str, Line]], x: str, y: str, diagonal: bool = False, black: str = "") -> Figure:
+def panels(langs: Sequence[str], lines: Mapping[str, Mapping[str, Line]], x: str, y: str, diagonal: bool = False,
+           black: str = "") -> Figure:
     """A small chart a title, with a line a language; `black` is a line that is no language, `diagonal` adds y = x."""
     columns = min(PANELS, len(lines))
     rows = math.ceil(len(lines) / columns)
     figure = Figure((max(3.2, WIDTH * columns / PANELS), 0.5 + 1.75 * rows), dpi=DPI, layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
     names = list(dict.fromkeys(name for panel in lines.values() for name in panel))
-    style = styles(names) | {black: {"color": "black", "linestyle": "--", "linewidth": 1.2}}
+    style = styles(langs, names) | {black: {"color": "black", "linestyle": "--", "linewidth": 1.2}}
     for axes, (title, panel) in zip(grid, lines.items()):
         plain(axes)
         axes.set_title(title, fontsize=8, parse_math=False)

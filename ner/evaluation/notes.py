@@ -18,6 +18,7 @@ PUBLISHED = {
     "each": {"de": 0.8590, "fr": 0.8321, "it": 0.7696, "en": 0.5962},
     "all": {"de": 0.8592, "fr": 0.8568, "it": 0.8646, "en": 0.7678},
 }
+PUBLISHED_TRAINED = {"de": ["de"], "de-fr": ["de", "fr"], "all": ["de", "fr", "it", "en"]}
 PUBLISHED_SENTENCES = {"de": 6290, "fr": 2290, "it": 840, "en": 590}  # of its test sets
 PUBLISHED_CURVE = {  # French
     250: 0.008093, 500: 0.161066, 1000: 0.639231, 2000: 0.771843, 4000: 0.822527, 4580: 0.829342}
@@ -46,8 +47,17 @@ def published(rows: Mapping, langs: Sequence[str]) -> dict[str, dict[str, tuple[
     """The published F1 in the rows that both have, where the test set has the published size; empty where none has."""
     runs = [run for row in rows.values() for run in row.values() if run]
     same = [lang for lang in langs if comparable([run.test(lang) for run in runs], lang)]
-    return {label: {lang: (PUBLISHED[label][lang],) if lang in same else None for lang in langs}
-            for label in rows if label in PUBLISHED} if same else {}
+    known = {label: PUBLISHED[name] for label, row in rows.items() if (name := published_name(label, row))}
+    return {label: {lang: (row[lang],) if lang in same else None for lang in langs}
+            for label, row in known.items()} if same else {}
+
+
+def published_name(label: str, row: Mapping) -> str | None:
+    """The published row that was trained on the same languages."""
+    if label == "each":
+        return label
+    trained = next((set(run.options["train_langs"]) for run in row.values() if run), set())
+    return next((name for name, langs in PUBLISHED_TRAINED.items() if set(langs) == trained), None)
 
 
 def short(name: str) -> str:

@@ -6,114 +6,23 @@ has dashes. The published figures stand beside ours only for a test set of the p
 say nothing.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
 
 from ner.data import survey
 from ner.evaluation import board, compare, figures, notes
-from ner.evaluation.figures import Estimate
 from ner.evaluation.notes import DASH, points, table
+from ner.evaluation.runs import Matrix, Run, collect, crossing, curve, matrix
 from ner.files import write_whole
 from ner.options import Options, UserError, as_recipe, resolve
-from ner.results import read_results
 
 FEWEST_WORDS = 20  # of a bin in a reliability diagram
-DEPTH = 3  # folders below the one that is reported on
 
 
-class Run(NamedTuple):
-    """`results` is None for a run that is planned, but not finished."""
-
-    name: str
-    folder: Path
-    options: dict
-    results: dict | None
-
-    def test(self, lang: str) -> dict | None:
-        return ((self.results or {}).get("eval", {}).get("test") or {}).get(lang)
-
-    def estimate(self, lang: str) -> Estimate | None:
-        found = self.test(lang)
-        return (found["f1"], *found["f1_ci95"]) if found else None
-
-    @property
-    def train(self) -> dict:
-        """The `train` part of results.json; empty without one (unfinished, or made by evaluate.py score)."""
-        return (self.results or {}).get("train") or {}
-
-
-Matrix = dict[str, dict[str, Run | None]]  # what was trained on -> language -> run
-
-
-def collect(folder: Path, planned: Mapping[str, Options]) -> list[Run]:
-    """Planned runs in their order, then whatever else has results in `folder`, by name: groups of seeds, too."""
-    found = {}
-    for path in finished_below(folder, DEPTH):
-        results = read_results(path / "results.json")
-        name = path.relative_to(folder).as_posix() if path != folder else folder.resolve().name
-        found[name] = Run(name, path, results["options"], results)
-    order = {name: Run(name, folder / name, as_recipe(options), None) for name, options in planned.items()
-             if not (folder / name).parent.joinpath("results.json").is_file()}  # there, seeds are summed up
-    runs = list((order | found).values())
-    if not runs:
-        raise UserError(f"{folder}: holds no run; expected a folder of runs, each with results.json")
-    return runs
-
-
-def finished_below(folder: Path, depth: int) -> list[Path]:
-    """Folders with a results.json; what lies below one (single seeds) is part of it."""
-    if (folder / "results.json").is_file():
-        return [folder]
-    below = sorted(path for path in folder.iterdir() if path.is_dir()) if depth and folder.is_dir() else []
-    return [path for part in below for path in finished_below(part, depth - 1)]
-
-
-def matrix(runs: Sequence[Run], langs: Sequence[str]) -> Matrix:
-    """The chapter's rows: the first language trained on alone (zero-shot on the others), sets of languages, each
-    language on its own, all. Of several runs on the same languages the one with the most sentences counts, of equal
-    ones the first."""
-    best: dict[tuple[str, ...], Run] = {}
-    for run in runs:
-        key = tuple(run.options["train_langs"])
-        if key not in best or size(run) > size(best[key]):
-            best[key] = run
-    alone = {key[0]: run for key, run in best.items() if len(key) == 1}
-    several = {key: run for key, run in best.items() if len(key) > 1}
-    everything = next((key for key in several if set(key) == set(langs)), None)
-    rows: Matrix = {lang: dict.fromkeys(langs, run) for lang, run in list(alone.items())[:1]}
-    rows |= {"-".join(key): dict.fromkeys(langs, run) for key, run in several.items() if key != everything}
-    if len(alone) > 1:
-        rows["each"] = {lang: alone.get(lang) for lang in langs}
-    if everything:
-        rows["all"] = dict.fromkeys(langs, several[everything])
-    return rows
-
-
-def size(run: Run) -> float:
-    """Sentences a language; whole data sets come first."""
-    return run.options["num_train_sentences"] or math.inf
-
-
-def curve(runs: Sequence[Run], lang: str) -> list[tuple[int, Estimate]]:
-    """Number of training sentences and test F1 of the finished runs on `lang` alone, ascending."""
-    points = {run.train["sentences"]: run.estimate(lang) for run in reversed(runs)
-              if run.options["train_langs"] == [lang] and run.train and run.estimate(lang)}
-    return sorted(points.items())
-
-
-def crossing(points: Sequence[tuple[int, float]], level: float) -> float | None:
-    """Where a curve first reaches `level` from below, interpolated between two points on a logarithmic axis."""
-    for (n, f1), (next_n, next_f1) in zip(points, points[1:]):
-        if f1 < level <= next_f1:
-            return n * (next_n / n) ** ((level - f1) / (next_f1 - f1))
-    return None
-
-
-def differences(rows: Matrix, langs: Sequence[str]) -> list[tuple[str, str, dict]]:
-    """(what minus what, language, row of `compare`) for every row against the first, and all against each."""
+def differences(rows: Matrix, langs: Sequence[str]) -> list[tuple[str, str, dict | None]]:
+    """(what minus what, language, row of `compare`) for every row against the first, and all against each; None where
+    the two were not tested on the same sentences."""
     first = next(iter(rows), None)
     pairs = [(label, first) for label in list(rows)[1:]] + [("all", "each")] * ({"all", "each"} <= set(rows))
     result = []
@@ -122,7 +31,11 @@ def differences(rows: Matrix, langs: Sequence[str]) -> list[tuple[str, str, dict
             a, b = rows[label][lang], rows[base][lang]
             files = [run.folder / "predictions" / f"test.{lang}.tsv" for run in (a, b) if run and run.results]
             if a is not b and len(files) == 2 and all(path.is_file() for path in files):
-                result.append((f"{label} − {base}", lang, compare.compare_files(f"test.{lang}", *files)))
+                try:
+                    found = compare.compare_files(f"test.{lang}", *files)
+                except UserError:
+                    found = None
+                result.append((f"{label} − {base}", lang, found))
     return result
 
 
@@ -133,8 +46,8 @@ def write(folder: Path, planned: Mapping[str, Options]) -> list[Path]:
     drawn: dict[str, figures.Figure] = {}
     rows = matrix(runs, langs)
     parts = [f"# {folder.resolve().name}\n", notes.opening(runs), matrix_part(rows, langs, drawn),
-             difference_part(rows, langs), *(curve_part(runs, rows, lang, drawn) for lang in langs),
-             training_part(runs, drawn), runs_part(runs, langs), calibration_part(runs, rows, langs, drawn),
+             difference_part(rows, langs), *(curve_part(runs, rows, langs, lang, drawn) for lang in langs),
+             training_part(runs, langs, drawn), runs_part(runs, langs), calibration_part(runs, rows, langs, drawn),
              speed_part(runs), data_part(runs)]
     text = "\n".join(part for part in parts if part)
     (folder / "figures").mkdir(exist_ok=True)
@@ -175,14 +88,15 @@ def difference_part(rows: Matrix, langs: Sequence[str]) -> str:
         return ""
     cells = [[what, lang,
               f"{100 * row['difference']:+.1f} ({100 * row['interval'][0]:+.1f} to {100 * row['interval'][1]:+.1f})",
-              compare.p_value(row["p"]), compare.p_value(row["p_randomisation"])] for what, lang, row in found]
+              compare.p_value(row["p"]), compare.p_value(row["p_randomisation"])]
+             if row else [what, lang, "other test sentences", DASH, DASH] for what, lang, row in found]
     return "\n".join(["## Differences\n", "Both models on the same test sentences: difference of F1 in points with "
                       "95 % interval, and two-sided p of the paired bootstrap and of approximate randomisation.\n",
                       table(["", "language", "difference", "p bootstrap", "p randomisation"], cells),
-                      notes.gains(found)])
+                      notes.gains([(what, lang, row) for what, lang, row in found if row])])
 
 
-def curve_part(runs: Sequence[Run], rows: Matrix, lang: str, drawn: dict) -> str:
+def curve_part(runs: Sequence[Run], rows: Matrix, langs: Sequence[str], lang: str, drawn: dict) -> str:
     found = curve(runs, lang)
     if len(found) < 2:
         return ""
@@ -191,7 +105,7 @@ def curve_part(runs: Sequence[Run], rows: Matrix, lang: str, drawn: dict) -> str
     theirs = notes.PUBLISHED_CURVE if lang == "fr" and notes.comparable([run.test(lang) for run in runs], lang) else {}
     f1 = [(n, estimate[0]) for n, estimate in found]
     where = crossing(f1, level[0]) if level else None
-    figure = figures.learning_curve(lang, found, (source, level) if level else None, theirs, where)
+    figure = figures.learning_curve(langs, lang, found, (source, level) if level else None, theirs, where)
     lines = [[f"{n:,}", points(dict(found).get(n)), f"{100 * theirs[n]:.1f}" if n in theirs else DASH]
              for n in sorted({*dict(found), *theirs})]
     header = ["labelled sentences", "test F1", "published (validation F1)"][: 3 if theirs else 2]
@@ -202,7 +116,7 @@ def curve_part(runs: Sequence[Run], rows: Matrix, lang: str, drawn: dict) -> str
                       table(header, [line[: len(header)] for line in lines]), text])
 
 
-def training_part(runs: Sequence[Run], drawn: dict) -> str:
+def training_part(runs: Sequence[Run], langs: Sequence[str], drawn: dict) -> str:
     f1, loss = {}, {}
     for run in runs:
         epochs = run.train.get("epochs")
@@ -217,9 +131,9 @@ def training_part(runs: Sequence[Run], drawn: dict) -> str:
         return ""
     return "\n".join([
         "## Training curves\n",
-        picture(drawn, "validation_f1", figures.panels(f1, "epoch", "validation F1 (points)"),
+        picture(drawn, "validation_f1", figures.panels(langs, f1, "epoch", "validation F1 (points)"),
                 "validation F1 by epoch"),
-        picture(drawn, "loss", figures.panels(loss, "epoch", "loss (nats a word)", black="training"),
+        picture(drawn, "loss", figures.panels(langs, loss, "epoch", "loss (nats a word)", black="training"),
                 "loss by epoch, training (mean over the epoch, with dropout) and validation")])
 
 
@@ -229,15 +143,20 @@ def runs_part(runs: Sequence[Run], langs: Sequence[str]) -> str:
 
     def unseen(figures: dict | None) -> str:
         found = (figures or {}).get("f1_unseen")
-        return DASH if found is None else f"{100 * found:.1f} ({figures.get('unseen_sentences') or 0:,.0f})"
+        if found is None:
+            return DASH
+        ends = figures.get("f1_unseen_ci95")
+        text = points((found, *ends)) if ends else f"{100 * found:.1f}"
+        return f"{text}, {figures.get('unseen_sentences') or 0:,.0f}"
 
-    head = [[run.name, "-".join(run.options["train_langs"]), f"{run.train['sentences']:,}" if run.train else DASH]
-            for run in runs]
+    head = [[run.name, "-".join(run.options["train_langs"]) if run.train or not run.results else DASH,
+             f"{run.train['sentences']:,}" if run.train else DASH] for run in runs]
     parts = ["## All runs\n", "Test F1 in points with 95 % interval; after ±, the standard deviation over seeds.\n",
              table(["run", "languages", "sentences", *langs],
                    [[*first, *cells(run)] for first, run in zip(head, runs)])]
     if any(unseen(run.test(lang)) != DASH for run in runs for lang in langs):
-        parts += ["F1 on test sentences whose words are not among the run's training sentences, and their number:\n",
+        parts += ["The same on test sentences whose words are not among the run's training sentences, and how many "
+                  "these are:\n",
                   table(["run", *langs], [[run.name, *(unseen(run.test(lang)) for lang in langs)] for run in runs])]
     return "\n".join(parts)
 
@@ -259,7 +178,8 @@ def calibration_part(runs: Sequence[Run], rows: Matrix, langs: Sequence[str], dr
              "probability. Most words are no entity and easy, so a small figure is no praise.\n",
              table(["run", *langs], [[run.name, *(ece(run.test(lang)) for lang in langs)] for run in runs])]
     if diagrams:
-        figure = figures.panels(diagrams, "confidence (probability of the predicted tag)", "accuracy", diagonal=True)
+        figure = figures.panels(langs, diagrams, "confidence (probability of the predicted tag)", "accuracy",
+                                diagonal=True)
         parts.append(picture(drawn, "reliability", figure, "accuracy by confidence"))
         parts.append(f"Below the diagonal: overconfident. Bins of fewer than {FEWEST_WORDS} words are left out.\n")
     return "\n".join(parts)
@@ -273,8 +193,9 @@ def speed_part(runs: Sequence[Run]) -> str:
         return ""
     header = ["run", "sentences", "steps", "training (min)", "sentences/s", "subwords/s", "peak memory (MiB)",
               "processes"]
-    return "\n".join(["## Speed and memory\n", "Training steps only, without evaluation; memory of the main process "
-                      "(resident, or allocated on the GPU).\n", table(header, lines), notes.versions(runs)])
+    text = ("Minutes and rates of the training steps alone, without evaluation; peak memory of the main process over "
+            "the whole run (resident, or allocated on the GPU).\n")
+    return "\n".join(["## Speed and memory\n", text, table(header, lines), notes.versions(runs)])
 
 
 def data_part(runs: Sequence[Run]) -> str:

@@ -109,6 +109,28 @@ def f1_interval(counts: np.ndarray, resamples: int = 10_000, seed: int = 0,
     return _interval(_f1(*_bootstrap_sums(counts.sum(axis=1), resamples, seed).T), level)
 
 
+def by_type_intervals(counts: np.ndarray, resamples: int = 10_000, seed: int = 0, level: float = 0.95) -> dict:
+    """The same for the F1 of each type and for the means over types, from one set of resamples of (S, types, 3) counts:
+    `by_type` (types, 2), nan for a type that does not occur, `macro`, `weighted`, the means as in `scores`."""
+    _check_counts(counts)
+    present = counts.any(axis=(0, 2))
+    rows = counts[:, present].reshape(len(counts), -1)
+    sums = _bootstrap_sums(rows, resamples, seed).reshape(resamples, -1, 3)
+    f1, support = _f1(*np.moveaxis(sums, -1, 0)), sums[..., 2]
+    by_type = np.full((len(present), 2), np.nan)
+    by_type[present] = [_interval(values, level) for values in f1.T]
+    return {"by_type": by_type, "macro": _interval(_ratio(f1.sum(axis=1), f1.shape[1]), level),
+            "weighted": _interval(_ratio((support * f1).sum(axis=1), support.sum(axis=1)), level)}
+
+
+def languages_interval(languages: Sequence[np.ndarray], resamples: int = 10_000, seed: int = 0,
+                       level: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean micro F1 of several languages, each (S, types, 3), whose sentences are
+    resampled independently of the others'."""
+    f1 = [_f1(*_bootstrap_sums(counts.sum(axis=1), resamples, seed + i).T) for i, counts in enumerate(languages)]
+    return _interval(np.mean(f1, axis=0), level)
+
+
 def mean_f1_interval(runs: Sequence[np.ndarray], resamples: int = 10_000, seed: int = 0,
                      level: float = 0.95) -> tuple[float, float]:
     """Percentile bootstrap interval over sentences of the mean micro F1 of several runs (seeds) on the same sentences.

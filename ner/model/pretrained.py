@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoTokenizer
 
+from ner.files import sync
 from ner.model import bounds, builtin
 from ner.model.bounds import first_line, read_json, shortened
 from ner.model.roberta import ACTIVATIONS, TokenClassifier
@@ -251,9 +252,12 @@ def save_model(folder: Path, state: dict[str, Tensor], config, tokenizer, tags: 
         tensors = {name: tensor.contiguous() for name, tensor in state.items()}
         save_file(tensors, new / "model.safetensors", {"format": "pt"})
         (new / "README.md").write_text(card, encoding="utf-8")
+        for path in [*new.iterdir(), new]:
+            sync(path)  # before results.json says that the run has finished
         if folder.exists():
             os.replace(folder, old)
         os.replace(new, folder)
+        sync(folder.parent)
     except Exception as error:  # a full disk is another kind of error to each of the writers
         raise UserError(f"{folder}: the model could not be written ({first_line(error)})") from None
     finally:

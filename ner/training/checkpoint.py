@@ -98,9 +98,9 @@ def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Pr
             **({"best.safetensors": best} if best else {}),
         }, {"progress": dataclasses.asdict(progress), "identity": identity, "processes": len(states),
             "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None})
-        # Later ones than this can only be damaged: the run was continued before them.
+        # Damaged ones were set aside when the run was continued, so these are whole; a later one is none of this run.
         before = sorted((path for path in found(folder) if step_of(path) < progress.step), key=step_of)
-        for path in set(folder.iterdir()) - {new, *before[1 - KEPT :]}:
+        for path in {*found(folder), *folder.glob(".step-*.tmp")} - {new, *before[1 - KEPT :]}:
             shutil.rmtree(path)
     accelerator.wait_for_everyone()
 
@@ -154,6 +154,13 @@ def newest(folder: Path) -> tuple[Path | None, list[Path]]:
             return path, damaged
         damaged.append(path)
     return None, damaged
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged checkpoint, so that it is not counted as one when older ones are removed."""
+    place = path.with_name(f"{path.name}.damaged")
+    shutil.rmtree(place, ignore_errors=True)
+    return path.rename(place)
 
 
 def read(path: Path, accelerator: Accelerator, model, optimizer,

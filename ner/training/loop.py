@@ -73,10 +73,14 @@ def word_count(window: Window) -> int:
     return int((window.labels != IGNORED).sum())
 
 
+def sentences_of(data: TrainingData, options: Options, step: int) -> np.ndarray:
+    """The numbers of the sentences of a step."""
+    return sampling.step_sentences(len(data.sentences), options.batch_size, options.seed, step)
+
+
 def step_batches(data: TrainingData, step: int, options: Options, rank: int, processes: int) -> tuple[list[dict], int]:
     """This process's micro-batches of a step, and the labelled words of the step over all processes."""
-    chosen = sampling.step_sentences(len(data.sentences), options.batch_size, options.seed, step)
-    windows = [window for sentence in chosen for window in data.sentences[sentence]]
+    windows = [window for sentence in sentences_of(data, options, step) for window in data.sentences[sentence]]
     lengths = [len(window.input_ids) for window in windows]
     # A pass without windows joins with two special tokens and no label: zero loss, zero gradient.
     nothing = Window(windows[0].input_ids[[0, -1]], np.full(2, IGNORED, np.int32), -1, 0)
@@ -153,8 +157,7 @@ def steps(model, optimizer, data: TrainingData, options: Options, accelerator: A
 
 def names_of(data: TrainingData, options: Options, step: int) -> str:
     """The sentences of a step by language and row in their source: ``de 3, 17, 20; fr 4``."""
-    chosen = sampling.step_sentences(len(data.sentences), options.batch_size, options.seed, step)
     rows = {}
-    for lang, row in sorted(data.source[i] for i in chosen):
+    for lang, row in sorted(data.source[i] for i in sentences_of(data, options, step)):
         rows.setdefault(lang, []).append(str(row))
     return "; ".join(f"{lang} {', '.join(of_lang)}" for lang, of_lang in rows.items())

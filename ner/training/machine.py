@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import transformers
 from accelerate import Accelerator
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, GradientAccumulationPlugin
 
 from ner.options import UserError
 
@@ -19,7 +19,9 @@ WHOLE_MODEL = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MU
 
 def accelerator(mixed_precision: str) -> Accelerator:
     """This process's Accelerate; ``UserError`` for launchers' settings that this code does not work with."""
-    result = Accelerator(mixed_precision=precision(mixed_precision))
+    # Micro-batches are this code's own; one that the environment asks for would only divide the gradients.
+    result = Accelerator(mixed_precision=precision(mixed_precision),
+                         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1))
     check_distribution(result.distributed_type)
     return result
 
@@ -30,6 +32,11 @@ def check_distribution(kind: DistributedType) -> None:
     if kind not in WHOLE_MODEL:
         raise UserError(f"accelerate: {kind.value} cuts the model into pieces, which is not supported here; "
                         f"configs/accelerate/multi_gpu.yaml (a whole model a process) would be right")
+
+
+def in_any_process(flag: bool, accelerator: Accelerator) -> bool:
+    """Whether `flag` is true in some process; every process must ask."""
+    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum") > 0)
 
 
 def precision(wanted: str) -> str:

@@ -236,8 +236,14 @@ def test_data_table_counts_the_built_in_corpus(tmp_path):
 
 
 def test_every_language_keeps_its_colour():
-    assert figures.styles(["fr", "de"])["de"] == figures.styles(LANGS)["de"]
-    assert len({style["color"] for style in figures.styles([*LANGS, "rm", "es"]).values()}) == 6
+    assert figures.styles([], ["fr", "de"])["de"] == figures.styles([], LANGS)["de"]
+    assert len({style["color"] for style in figures.styles([], [*LANGS, "rm", "es"]).values()}) == 6
+
+
+def test_another_language_has_the_colour_of_its_place_in_the_report():
+    langs = [*LANGS, "nl", "es"]
+    assert figures.styles(langs, ["es"])["es"] == figures.styles(langs, ["de", "nl", "es"])["es"]
+    assert figures.styles(langs, ["es"])["es"] != figures.styles(langs, ["nl"])["nl"]
 
 
 PREDICTED_A = "Anna\tB-PER\tB-PER\nin\tO\tO\nBern\tB-LOC\tB-LOC\n\nPost\tB-ORG\tB-ORG\n\n"
@@ -299,6 +305,44 @@ def test_report_tests_the_rows_against_the_first(tmp_path):
     lang, difference, *p = rows_under(text, "Differences")["all − de"]
     assert lang == "fr" and difference.startswith("+60.0 (+5") and p == ["<0.001", "<0.001"]
     assert "- all − de: better on fr" in text
+
+
+def test_rows_that_were_tested_on_other_sentences_are_told(tmp_path):
+    write_run(tmp_path / "de", fake_results("de"), {"test.fr.tsv": PREDICTED_B})
+    write_run(tmp_path / "all", fake_results("all"), {"test.fr.tsv": PREDICTED_A.replace("Bern", "Biel")})
+    report.write(tmp_path, {})
+    row = rows_under((tmp_path / "REPORT.md").read_text(), "Differences")["all − de"]
+    assert row == ["fr", "other test sentences", "–", "–"]
+
+
+def test_a_model_that_was_only_scored_is_no_row(tmp_path):
+    scored = fake_results("de")
+    del scored["train"]
+    write_run(tmp_path / "de-test", scored)
+    write_run(tmp_path / "fr", fake_results("fr"))
+    report.write(tmp_path, {})
+    text = (tmp_path / "REPORT.md").read_text()
+    assert list(rows_under(text, "F1 by training and test language")) == ["fr"]
+    assert rows_under(text, "All runs")["de-test"][0] == "–"
+
+
+def test_a_run_without_suspects_is_no_point_of_the_curve(tmp_path):
+    cleaned = fake_results("fr-1000")
+    cleaned["options"]["exclude"] = "suspects.tsv"
+    for name, results in {"fr": fake_results("fr"), "fr-250": fake_results("fr-250"), "clean": cleaned}.items():
+        write_run(tmp_path / name, results)
+    assert [n for n, _ in report.curve(report.collect(tmp_path, {}), "fr")] == [250, 4580]
+
+
+def test_the_published_row_is_the_one_of_the_same_languages(tmp_path):
+    for name in ("de", "de-fr"):
+        results = fake_results(name)
+        results["options"]["eval_langs"] = ["de", "fr"]
+        write_run(tmp_path / name, results)
+    runs = report.collect(tmp_path, {})
+    rows = report.matrix(runs, ["de", "fr"])
+    assert list(rows) == ["de", "all"]
+    assert notes.published(rows, ["de", "fr"])["all"] == {"de": (0.862,), "fr": (0.848,)}
 
 
 def test_the_largest_run_on_a_language_counts():

@@ -10,7 +10,8 @@ from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import IOB2, Entities
 
 from ner.evaluation.scoring import (approximate_randomisation, calibration, confusion, entity_counts, entity_types,
-                                    f1_interval, paired_bootstrap, scores, unseen)
+                                    by_type_intervals, f1_interval, languages_interval, paired_bootstrap, scores,
+                                    unseen)
 
 PANX = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 TAG_SETS = (PANX,
@@ -34,6 +35,32 @@ def as_tags(labels, lengths, names):
 def as_counts(rows):
     """Rows of (true positives, predicted, gold) -> (S, 1, 3) counts of a single type."""
     return np.array(rows)[:, None, :]
+
+
+def test_intervals_of_types_and_means_agree_with_those_of_each_alone():
+    counts = np.concatenate([noisy_counts(np.random.default_rng(3), 400), np.zeros((400, 1, 3), int)], axis=1)
+    found = by_type_intervals(counts)
+    for kind in (0, 1):
+        assert found["by_type"][kind] == pytest.approx(f1_interval(counts[:, [kind]]), abs=0.004)
+    assert np.isnan(found["by_type"][2]).all()  # a type that does not occur
+    exact = scores(counts, ("a", "b", "c"))
+    for mean in ("macro", "weighted"):
+        low, high = found[mean]
+        assert low < exact[mean]["f1"] < high
+        assert high - low == pytest.approx(np.subtract(*f1_interval(counts)[::-1]), rel=0.1)
+    one = by_type_intervals(counts[:, :1])
+    assert one["macro"] == pytest.approx(f1_interval(counts[:, :1]), abs=0.004)
+
+
+def test_interval_of_the_mean_over_languages():
+    """Of n independent languages with alike F1 it is narrower by the square root of n; of one it is its own."""
+    rng = np.random.default_rng(4)
+    languages = [noisy_counts(rng, 500) for _ in range(4)]
+    assert languages_interval(languages[:1]) == f1_interval(languages[0])
+    widths = [np.subtract(*f1_interval(counts)[::-1]) for counts in languages]
+    low, high = languages_interval(languages)
+    assert high - low == pytest.approx(np.sqrt(np.square(widths).sum()) / 4, rel=0.05)
+    assert low < np.mean([scores(counts, ("a", "b"))["f1"] for counts in languages]) < high
 
 
 def one_entity_each(hits):

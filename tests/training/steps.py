@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 
 from ner import experiment
 from ner.evaluation import evaluate
-from ner.options import read_recipe, resolve
+from ner.options import resolve
+from ner.recipe import read_recipe
 from ner.training import loop, machine
 from ner.training.loop import TrainingData
 

@@ -80,6 +80,24 @@ def test_the_newest_two_are_kept(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-3", "step-9"]
 
 
+def test_what_is_no_checkpoint_is_left_alone(tmp_path):
+    (tmp_path / "step-2.damaged").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    for step in (1, 3, 5):
+        write(tmp_path, step)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "step-2.damaged", "step-3", "step-5"]
+
+
+def test_a_damaged_one_does_not_push_out_a_whole_one(tmp_path, written):
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "step-2" / "state.json").write_text("{}")
+    path, damaged = checkpoint.newest(tmp_path)
+    assert path == tmp_path / "step-1" and [checkpoint.set_aside(one).name for one in damaged] == ["step-2.damaged"]
+    write(tmp_path, 3)
+    assert checkpoint.newest(tmp_path) == (tmp_path / "step-3", [])
+    assert {path.name for path in checkpoint.found(tmp_path)} == {"step-1", "step-3"}
+
+
 def test_all_of_it_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     done, replace = [], os.replace
     monkeypatch.setattr(checkpoint, "sync", lambda path: done.append(path.name))

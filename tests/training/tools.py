@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from ner.data.swiss import generate
 from ner.model import builtin
 from ner.model.roberta import TokenClassifier
+from ner.training import checkpoint
 from tests.model.tools import small_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,8 +153,6 @@ def signal_at(step: int, number: int) -> None:
 
 def keep_checkpoints() -> None:
     """Leave the last checkpoint of a run that finishes, to be compared."""
-    from ner.training import checkpoint
-
     checkpoint.remove = lambda folder: None
 
 
@@ -191,7 +190,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert {p.name: p.read_bytes() for p in (one / "predictions").iterdir()} == {
         p.name: p.read_bytes() for p in (other / "predictions").iterdir()}
     ours, theirs = tensors(one / "model"), tensors(other / "model")
-    last = max((path.name for path in (one / "checkpoints").iterdir()), key=lambda name: int(name.split("-")[1]))
+    last = max(checkpoint.found(one / "checkpoints"), key=checkpoint.step_of).name
     ours |= tensors(one / "checkpoints" / last)
     theirs |= tensors(other / "checkpoints" / last)
     assert ours.keys() == theirs.keys() and len(ours) > 50

@@ -1,0 +1,102 @@
+"""The runs of a report: found in a folder, and set out as a matrix of training and test languages or as a curve."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ner.evaluation.figures import Estimate
+from ner.options import Options, UserError, as_recipe
+from ner.results import read_results
+
+DEPTH = 3  # folders below the one that is reported on
+
+
+class Run(NamedTuple):
+    """`results` is None for a run that is planned, but not finished."""
+
+    name: str
+    folder: Path
+    options: dict
+    results: dict | None
+
+    def test(self, lang: str) -> dict | None:
+        return ((self.results or {}).get("eval", {}).get("test") or {}).get(lang)
+
+    def estimate(self, lang: str) -> Estimate | None:
+        found = self.test(lang)
+        return (found["f1"], *found["f1_ci95"]) if found else None
+
+    @property
+    def train(self) -> dict:
+        """The `train` part of results.json; empty without one (unfinished, or made by evaluate.py score)."""
+        return (self.results or {}).get("train") or {}
+
+
+Matrix = dict[str, dict[str, Run | None]]  # what was trained on -> language -> run
+
+
+def collect(folder: Path, planned: Mapping[str, Options]) -> list[Run]:
+    """Planned runs in their order, then whatever else has results in `folder`, by name: groups of seeds, too."""
+    found = {}
+    for path in finished_below(folder, DEPTH):
+        results = read_results(path / "results.json")
+        name = path.relative_to(folder).as_posix() if path != folder else folder.resolve().name
+        found[name] = Run(name, path, results["options"], results)
+    order = {name: Run(name, folder / name, as_recipe(options), None) for name, options in planned.items()
+             if not (folder / name).parent.joinpath("results.json").is_file()}  # there, seeds are summed up
+    runs = list((order | found).values())
+    if not runs:
+        raise UserError(f"{folder}: holds no run; expected a folder of runs, each with results.json")
+    return runs
+
+
+def finished_below(folder: Path, depth: int) -> list[Path]:
+    """Folders with a results.json; what lies below one (single seeds) is part of it."""
+    if (folder / "results.json").is_file():
+        return [folder]
+    below = sorted(path for path in folder.iterdir() if path.is_dir()) if depth and folder.is_dir() else []
+    return [path for part in below for path in finished_below(part, depth - 1)]
+
+
+def matrix(runs: Sequence[Run], langs: Sequence[str]) -> Matrix:
+    """The chapter's rows: the first language trained on alone (zero-shot on the others), sets of languages, each
+    language on its own, all. Of several runs on the same languages the one with the most sentences counts, of
+    equal ones the first; a model that was only scored, none: who knows what it was trained on."""
+    best: dict[tuple[str, ...], Run] = {}
+    for run in (run for run in runs if run.train or not run.results):
+        key = tuple(run.options["train_langs"])
+        if key not in best or size(run) > size(best[key]):
+            best[key] = run
+    alone = {key[0]: run for key, run in best.items() if len(key) == 1}
+    several = {key: run for key, run in best.items() if len(key) > 1}
+    everything = next((key for key in several if set(key) == set(langs)), None)
+    rows: Matrix = {lang: dict.fromkeys(langs, run) for lang, run in list(alone.items())[:1]}
+    rows |= {"-".join(key): dict.fromkeys(langs, run) for key, run in several.items() if key != everything}
+    if len(alone) > 1:
+        rows["each"] = {lang: alone.get(lang) for lang in langs}
+    if everything:
+        rows["all"] = dict.fromkeys(langs, several[everything])
+    return rows
+
+
+def size(run: Run) -> float:
+    """Sentences a language; whole data sets come first."""
+    return run.options["num_train_sentences"] or math.inf
+
+
+def curve(runs: Sequence[Run], lang: str) -> list[tuple[int, Estimate]]:
+    """Number of training sentences and test F1 of the finished runs on `lang` alone, ascending; without those that left
+    sentences out on purpose."""
+    points = {run.train["sentences"]: run.estimate(lang) for run in reversed(runs)
+              if run.options["train_langs"] == [lang] and not run.options["exclude"]
+              and run.train and run.estimate(lang)}
+    return sorted(points.items())
+
+
+def crossing(points: Sequence[tuple[int, float]], level: float) -> float | None:
+    """Where a curve first reaches `level` from below, interpolated between two points on a logarithmic axis."""
+    for (n, f1), (next_n, next_f1) in zip(points, points[1:]):
+        if f1 < level <= next_f1:
+            return n * (next_n / n) ** ((level - f1) / (next_f1 - f1))
+    return None
