@@ -49,7 +49,7 @@ def encoder(folder: Path, layers: int) -> Path:
 
 
 def corpus(folder: Path, sentences: int, seed: int) -> tuple[list, dict[int, list[str]]]:
-    """A data_dir of the built-in corpus with wrong annotations; its true sentences, and by row the tags that are wrong."""
+    """A data_dir of the built-in corpus with wrong annotations; its true sentences, and by row the wrong tags."""
     rng = random.Random(seed)
     training = rng.sample(generate.generate("de"), sentences)
     chosen = rng.sample(range(sentences), int(WRONG * sentences))
@@ -67,9 +67,9 @@ def prove(folder: Path, sentences: int, layers: int, epochs: int, batch_size: in
     training, wrong = corpus(folder, sentences, seed)
     output = folder / "suspects.tsv"
     assert script.main([
-        "suspects", "--data_dir", str(folder), "--train_langs", "de", "--model", str(encoder(folder / "encoder", layers)),
-        "--epochs", str(epochs), "--batch_size", str(batch_size), "--learning_rate", str(rate),
-        "--share", str((len(wrong) + 0.5) / sentences), "--output", str(output)]) == 0
+        "suspects", "--data_dir", str(folder), "--train_langs", "de",
+        "--model", str(encoder(folder / "encoder", layers)), "--epochs", str(epochs), "--batch_size", str(batch_size),
+        "--learning_rate", str(rate), "--share", str((len(wrong) + 0.5) / sentences), "--output", str(output)]) == 0
     found = [line.split("\t") for line in output.read_text(encoding="utf-8").split("\n")[1:-1]]
     right = [row for row in found if int(row[2]) in wrong]
     assert len(found) == len(wrong)
