@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,11 @@ def test_a_disk_that_is_full_leaves_the_old_file(tmp_path, monkeypatch):
 def test_the_new_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     path, done = tmp_path / "config.yaml", []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda handle: done.append(os.fstat(handle).st_size) or fsync(handle))
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append(synced(os.fstat(handle))) or fsync(handle))
     monkeypatch.setattr(os, "replace", lambda *names: done.append("renamed") or replace(*names))
     files.write_whole(path, NEW)
-    assert done == [len(NEW), "renamed"] and path.read_text() == NEW
+    assert done == [len(NEW), "renamed", "folder"] and path.read_text() == NEW
+
+
+def synced(status: os.stat_result):
+    return "folder" if stat.S_ISDIR(status.st_mode) else status.st_size
