@@ -155,7 +155,9 @@ def run_suspects(args) -> None:
     recipe, config = read_arguments("", args.rest)
     if files.is_study(recipe):
         raise UserError(f"{config or 'seeds'}: several runs; expected the options of one")
-    if given := {"output_dir", "resume", "eval_langs", "select"} & {word[2:].split("=")[0] for word in args.rest}:
+    without_effect = {"output_dir", "resume", "eval_langs", "validation_langs", "select", "patience",
+                      "checkpoint_every", "push_to_hub", "public"}
+    if given := without_effect & {word[2:].split("=")[0] for word in args.rest if word.startswith("--")}:
         raise UserError(f"--{min(given)}: means nothing to suspects, which keeps nothing but its --output")
     options = resolve(recipe, config)
     if not 0 < args.share <= 1:

@@ -132,7 +132,8 @@ def restore(state: Run, identity: dict) -> None:
     path, damaged = checkpoint.newest(state.folder / "checkpoints") if state.accelerator.is_main_process else (None, [])
     (name,) = broadcast_object_list([path and str(path)])
     for bad in damaged:
-        state.accelerator.print(f"{bad}: damaged, set aside as {checkpoint.set_aside(bad).name}")
+        place = checkpoint.set_aside(bad)
+        state.accelerator.print(f"{bad}: damaged, set aside as {place.name}")
     if name is None:
         state.accelerator.print("no checkpoint yet, starting at the beginning")
         return
