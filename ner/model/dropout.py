@@ -14,23 +14,19 @@ from torch import Tensor, nn
 STEPS = 2**16
 
 
-def keep_mask(shape: torch.Size, dropped: int) -> Tensor:
-    """Random bool mask on the CPU, False with probability `dropped` / 65536."""
-    count = shape.numel()
+def scaled_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
+    """What dropout multiplies with, on the CPU: 0 with probability `p`, else the number that keeps the mean at 1."""
+    count, dropped = shape.numel(), round(p * STEPS)
     bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
-    return (bits >= dropped - STEPS // 2).view(shape)
-
-
-def dropped(x: Tensor, p: float) -> Tensor:
-    """`x` with elements set to 0 with probability `p`, the others scaled up to keep the mean."""
-    steps = round(p * STEPS)
-    if x.device.type != "cpu" or steps in (0, STEPS):
-        return F.dropout(x, p)
-    return x * keep_mask(x.shape, steps).to(x.dtype).mul_(STEPS / (STEPS - steps))
+    keep = (bits >= dropped - STEPS // 2) if dropped < STEPS else torch.zeros(count, dtype=torch.bool)
+    # Seen as bytes, because numbers of those are made six times faster than of bools.
+    return keep.view(torch.uint8).view(shape).to(dtype).mul_(STEPS / max(STEPS - dropped, 1))
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout` by `dropped`."""
+    """`nn.Dropout` by `scaled_mask`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return dropped(x, self.p) if self.training else x
+        if not self.training or not self.p:
+            return x
+        return F.dropout(x, self.p) if x.device.type != "cpu" else x * scaled_mask(x.shape, self.p, x.dtype)

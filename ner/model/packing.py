@@ -16,14 +16,19 @@ from torch import Tensor
 
 
 class Group(NamedTuple):
-    """Rows of alike length: `rows` x `width` slots that hold the packed tokens `start` to `stop`."""
+    """Rows of alike length, padded to `width`."""
 
-    start: int
-    stop: int
     rows: int
     width: int
-    slots: Tensor | None  # (stop - start,) slot of each token in rows * width; None where no row is padded
-    mask: Tensor | None  # (rows, 1, 1, width) bool, True where a token stands
+    mask: Tensor | None  # (rows, 1, 1, width) bool, True where a token stands; None where no row is padded
+
+
+class Layout(NamedTuple):
+    """The padded rows of all groups, one group behind the other: `size` slots, in which the T packed tokens stand."""
+
+    groups: list[Group]
+    slots: Tensor | None  # (T,) slot of each token; None where no row is padded
+    size: int
 
 
 class Scatter(torch.autograd.Function):
@@ -80,18 +85,17 @@ def boundaries(lengths: list[int], groups: int) -> list[int]:
     return cuts + [len(lengths)]
 
 
-def attention_groups(lengths: list[int], groups: int, device: torch.device) -> list[Group]:
+def attention_layout(lengths: list[int], groups: int, device: torch.device) -> Layout:
     """The layout of attention for rows of `lengths` tokens; built on the host, so that nothing waits for the device."""
-    result, start = [], 0
+    found, filled = [], []
     cuts = boundaries(lengths, groups)
     for first, last in zip(cuts, cuts[1:]):
         part = lengths[first:last]
-        rows, width, stop = len(part), max(part), start + sum(part)
-        slots = mask = None
-        if min(part) != width:
-            filled = torch.arange(width) < torch.tensor(part)[:, None]  # (rows, width)
-            slots = token_index(filled).to(device, non_blocking=True)
-            mask = filled[:, None, None, :].to(device, non_blocking=True)
-        result.append(Group(start, stop, rows, width, slots, mask))
-        start = stop
-    return result
+        width = max(part)
+        tokens = torch.arange(width) < torch.tensor(part)[:, None]  # (rows, width)
+        mask = None if min(part) == width else tokens[:, None, None, :].to(device, non_blocking=True)
+        found.append(Group(len(part), width, mask))
+        filled.append(tokens.flatten())
+    filled = torch.cat(filled)
+    slots = None if filled.all() else token_index(filled).to(device, non_blocking=True)
+    return Layout(found, slots, len(filled))

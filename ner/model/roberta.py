@@ -20,7 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ner.model import packing
-from ner.model.dropout import Dropout, dropped
+from ner.model.attention import attend
+from ner.model.dropout import Dropout
+from ner.model.linear import Linear, linear
 
 ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
 GROUPS = 4  # of rows in packed attention
@@ -46,40 +48,25 @@ class Embeddings(nn.Module):
 class SelfAttention(nn.Module):
     def __init__(self, config):
         super().__init__()
-        self.query = nn.Linear(config.hidden_size, config.hidden_size)
-        self.key = nn.Linear(config.hidden_size, config.hidden_size)
-        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+        self.query = Linear(config.hidden_size, config.hidden_size)
+        self.key = Linear(config.hidden_size, config.hidden_size)
+        self.value = Linear(config.hidden_size, config.hidden_size)
         self.heads = config.num_attention_heads
         self.dropout = config.attention_probs_dropout_prob
 
-    def forward(self, x: Tensor, groups: list[packing.Group]) -> Tensor:
+    def forward(self, x: Tensor, layout: packing.Layout) -> Tensor:
         """(T, H) -> (T, H), each token attending to the tokens of its own row."""
         # One product instead of three: an addition of gradients less for each, and one layout of rows for all.
         parts = (self.query, self.key, self.value)
-        qkv = F.linear(x, torch.cat([part.weight for part in parts]),
-                       torch.cat([part.bias for part in parts]))  # (T, 3 H)
+        qkv = linear(x, torch.cat([part.weight for part in parts]),
+                     torch.cat([part.bias for part in parts]))  # (T, 3 H)
+        if layout.slots is not None:
+            qkv = packing.Scatter.apply(qkv, layout.slots, layout.size)
         dropout = self.dropout if self.training else 0.0
-        mixed = [self.mix(qkv[group.start : group.stop], group, dropout) for group in groups]
-        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
-
-    def mix(self, qkv: Tensor, group: packing.Group, dropout: float) -> Tensor:
-        """(t, 3 H) packed tokens of one group -> (t, H)."""
-        if group.slots is not None:
-            qkv = packing.Scatter.apply(qkv, group.slots, group.rows * group.width)
-        q, k, v = qkv.view(group.rows, group.width, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (rows, A, width, H / A)
-        mixed = attend(q, k, v, group.mask, dropout)
-        mixed = mixed.transpose(1, 2).reshape(group.rows * group.width, -1)
-        return mixed if group.slots is None else packing.Gather.apply(mixed, group.slots)
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
-    """`scaled_dot_product_attention`, which has no CPU kernel with dropout: its fallback, in half the steps."""
-    if not dropout or q.device.type != "cpu":
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    return dropped(scores.softmax(-1), dropout) @ v
+        groups = qkv.split([group.rows * group.width for group in layout.groups])
+        mixed = [attend(rows, group, self.heads, dropout) for rows, group in zip(groups, layout.groups)]
+        mixed = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+        return mixed if layout.slots is None else packing.Gather.apply(mixed, layout.slots)
 
 
 class AddAndNorm(nn.Module):
@@ -87,7 +74,7 @@ class AddAndNorm(nn.Module):
 
     def __init__(self, inputs: int, config):
         super().__init__()
-        self.dense = nn.Linear(inputs, config.hidden_size)
+        self.dense = Linear(inputs, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
@@ -101,13 +88,13 @@ class Layer(nn.Module):
         self.attention = nn.ModuleDict(
             {"self": SelfAttention(config), "output": AddAndNorm(config.hidden_size, config)}
         )
-        self.intermediate = nn.ModuleDict({"dense": nn.Linear(config.hidden_size, config.intermediate_size)})
+        self.intermediate = nn.ModuleDict({"dense": Linear(config.hidden_size, config.intermediate_size)})
         self.output = AddAndNorm(config.intermediate_size, config)
         self.activation = ACTIVATIONS[config.hidden_act]
 
-    def forward(self, x: Tensor, groups: list[packing.Group], wanted: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, layout: packing.Layout, wanted: Tensor | None = None) -> Tensor:
         """(T, H) -> (T, H), or (W, H) of the W `wanted` tokens: from the mixing of tokens on, each is alone."""
-        mixed = self.attention["self"](x, groups)
+        mixed = self.attention["self"](x, layout)
         if wanted is not None:
             mixed, x = packing.Gather.apply(mixed, wanted), packing.Gather.apply(x, wanted)
         x = self.attention["output"](mixed, x)
@@ -120,14 +107,14 @@ class Roberta(nn.Module):
         self.embeddings = Embeddings(config)
         self.encoder = nn.ModuleDict({"layer": nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))})
 
-    def forward(self, input_ids: Tensor, position_ids: Tensor, groups: list[packing.Group],
+    def forward(self, input_ids: Tensor, position_ids: Tensor, layout: packing.Layout,
                 wanted: Tensor | None) -> Tensor:
         """(T,) ids and positions -> (T, H), or (W, H) of the `wanted` tokens."""
         x = self.embeddings(input_ids, position_ids)
         *layers, last = self.encoder["layer"]
         for layer in layers:
-            x = layer(x, groups)
-        return last(x, groups, wanted)
+            x = layer(x, layout)
+        return last(x, layout, wanted)
 
 
 class TokenClassifier(nn.Module):
@@ -140,7 +127,7 @@ class TokenClassifier(nn.Module):
         self.roberta = Roberta(config)
         dropout = config.classifier_dropout
         self.dropout = Dropout(config.hidden_dropout_prob if dropout is None else dropout)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = Linear(config.hidden_size, config.num_labels)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, lengths: list[int] | None = None,
                 slots: Tensor | None = None, wanted: Tensor | None = None) -> Tensor:
@@ -154,13 +141,13 @@ class TokenClassifier(nn.Module):
             lengths, slots = attention_mask.sum(1).tolist(), packing.token_index(attention_mask)
         device, first = input_ids.device, self.config.pad_token_id + 1
         if self.attention == "packed":
-            groups = packing.attention_groups(lengths, GROUPS, device)
+            layout = packing.attention_layout(lengths, GROUPS, device)
             position_ids = packing.positions(lengths, first).to(device, non_blocking=True)
-            x = self.roberta(input_ids.flatten()[slots], position_ids, groups, wanted)
+            x = self.roberta(input_ids.flatten()[slots], position_ids, layout, wanted)
         else:
             rows, width = input_ids.shape
-            group = packing.Group(0, rows * width, rows, width, None, attention_mask[:, None, None, :].bool())
+            group = packing.Group(rows, width, attention_mask[:, None, None, :].bool())
             position_ids = torch.cumsum(attention_mask, 1) * attention_mask + first - 1
-            x = self.roberta(input_ids.flatten(), position_ids.flatten(), [group], None)[slots]
+            x = self.roberta(input_ids.flatten(), position_ids.flatten(), packing.Layout([group], None, rows * width), None)[slots]
             x = x if wanted is None else x[wanted]
         return self.classifier(self.dropout(x))

@@ -21,16 +21,19 @@ def test_boundaries():
         assert len(cuts) <= 5 and cuts[0] == 0 and cuts[-1] == len(lengths) and cuts == sorted(set(cuts))
 
 
-def test_attention_groups_cover_every_token_once():
-    lengths = [9, 5, 4, 2, 2]
-    first, second = packing.attention_groups(lengths, 2, torch.device("cpu"))
-    assert (first.start, first.stop, first.rows, first.width) == (0, 14, 2, 9)
-    assert first.slots.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]
-    assert first.mask[:, 0, 0].sum(1).tolist() == [9, 5]
-    assert (second.start, second.stop, second.rows, second.width) == (14, 22, 3, 4)
-    assert second.slots.tolist() == [0, 1, 2, 3, 4, 5, 8, 9]
-    (alone,) = packing.attention_groups([3, 3], 4, torch.device("cpu"))
-    assert alone.slots is None and alone.mask is None
+def test_attention_layout_has_a_slot_for_every_token():
+    layout = packing.attention_layout([9, 5, 4, 2, 2], 2, torch.device("cpu"))
+    first, second = layout.groups
+    assert (first.rows, first.width, second.rows, second.width, layout.size) == (2, 9, 3, 4, 2 * 9 + 3 * 4)
+    assert layout.slots.tolist() == [*range(9), *range(9, 14), *range(18, 22), 22, 23, 26, 27]
+    assert first.mask[:, 0, 0].sum(1).tolist() == [9, 5] and second.mask[:, 0, 0].sum(1).tolist() == [4, 2, 2]
+    first, second = packing.attention_layout([3, 3, 2, 1], 2, torch.device("cpu")).groups
+    assert first.mask is None and second.mask[:, 0, 0].tolist() == [[True, True], [True, False]]
+
+
+def test_rows_of_one_length_need_no_slots():
+    layout = packing.attention_layout([3, 3], 4, torch.device("cpu"))
+    assert layout == ([(2, 3, None)], None, 6)
 
 
 def test_scatter_and_gather_are_each_others_gradient():
