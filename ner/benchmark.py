@@ -29,30 +29,47 @@ way, a difference of -1.0 points; its 95 % interval is -1.9 to -0.1 over test se
 """
 
 import argparse
+import collections
 import json
+import multiprocessing
 import os
+import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
+
+from ner.options import UserError, resolve
 
 ARMS = ("ours", "trainer", "grouped")
 DROPPED = 3  # steps at the start, in which memory is first touched
+TURN = 5  # steps; the first of a turn finds cold caches and is a few per cent slower
+EVALUATIONS = 3
 SCALE_SENTENCES, SCALE_SUBWORDS = (1_000, 4_000, 12_580), (16, 64, 256)
 
 
-def options_of(args):
-    from ner.options import resolve
+class Step(NamedTuple):
+    """What an arm reports of a training step."""
 
+    seconds: float
+    lengths: list[int]  # real tokens of every window
+    slots: int  # of the padded batch
+    words: int  # labelled
+    memory: float  # peak of the process so far, in MiB
+
+
+def options_of(args):
     data = {"data_dir": args.data_dir, "fractions": {"de": 0.629}} if args.data_dir else {}
     size = {"num_train_sentences": args.sentences} if args.sentences else {}
     return resolve({**data, **size, "train_langs": ["de"], "eval_langs": ["de"], "model": args.model,
-                    "batch_size": args.batch_size, "max_length": args.subwords or 512, "checkpoint_every": "none"})
+                    "batch_size": args.batch_size, "max_length": args.subwords or 512, "checkpoint_every": "none",
+                    "epochs": args.steps, "max_steps": args.steps})
 
 
-def ours(args) -> dict:
+def ours(args, report) -> None:
     """Steps and evaluation of this project: the real pieces, timed from outside."""
     from accelerate import Accelerator
 
@@ -65,23 +82,22 @@ def ours(args) -> dict:
     if args.subwords:
         state.training = glued(state.training, args.subwords)
     data = experiment.training_data(state)
-    steps, started = [], time.perf_counter()
-    for _ in loop.steps(state.model, state.optimizer, data, state.options, accelerator, state.progress, lambda: False):
-        now = time.perf_counter()
-        batches, words = loop.step_batches(data, state.progress.step - 1, state.options, 0, 1)
-        steps.append([now - started, batches[0]["lengths"], batches[0]["input_ids"].numel(), words])
-        if len(steps) == args.steps:
-            break
-        started = time.perf_counter()
-    memory = machine.peak_memory_mib(accelerator.device)
     test = state.test["de"]
     windows = [window for window in test.windows if window.sentence < args.eval_sentences]
     words = test.lengths[: args.eval_sentences]
-    started = time.perf_counter()
-    predict(state.model, windows, words, state.tokenizer.pad_token_id, state.tokenizer.padding_side, accelerator)
-    return {"steps": steps, "memory": memory, "eval_seconds": time.perf_counter() - started,
-            "eval_sentences": len(words), "rows": len(state.rows),
-            "shape": [config.num_hidden_layers, config.hidden_size, config.intermediate_size]}
+    report({"rows": len(state.rows), "shape": [config.num_hidden_layers, config.hidden_size, config.intermediate_size]})
+    steps = loop.steps(state.model, state.optimizer, data, state.options, accelerator, state.progress, lambda: False)
+    for _ in range(args.steps):
+        started = time.perf_counter()
+        next(steps)
+        seconds = time.perf_counter() - started
+        (batch,), labelled = loop.step_batches(data, state.progress.step - 1, state.options, 0, 1)
+        report(Step(seconds, batch["lengths"], batch["input_ids"].numel(), labelled,
+                    machine.peak_memory_mib(accelerator.device)))
+    for _ in range(EVALUATIONS):
+        started = time.perf_counter()
+        predict(state.model, windows, words, state.tokenizer.pad_token_id, state.tokenizer.padding_side, accelerator)
+        report(len(words) / (time.perf_counter() - started))
 
 
 def glued(training, subwords: int):
@@ -99,7 +115,7 @@ def glued(training, subwords: int):
     return training._replace(windows=windows, lengths=[subwords] * len(windows))
 
 
-def trainer(args, grouped: bool) -> dict:
+def trainer(args, report, grouped: bool) -> None:
     """The same with ``transformers.Trainer`` and its defaults, on the same windows."""
     from datasets import Dataset
     from transformers import (AutoModelForTokenClassification, AutoTokenizer, DataCollatorForTokenClassification,
@@ -120,21 +136,25 @@ def trainer(args, grouped: bool) -> dict:
         return Dataset.from_list([{"input_ids": w.input_ids.tolist(), "attention_mask": [1] * len(w.input_ids),
                                    "labels": w.labels.tolist()} for w in windows])
 
-    steps, last = [], {}
+    fetched, started = collections.deque(), []  # the Trainer's loader is a batch ahead
 
-    class Clock(TrainerCallback):
+    class Turns(TrainerCallback):
+        def on_train_begin(self, *_, **__):
+            report({})
+
         def on_step_begin(self, *_, **__):
-            last["start"] = time.perf_counter()
+            started.append(time.perf_counter())
 
         def on_step_end(self, *_, **__):
-            steps.append([time.perf_counter() - last["start"], last["lengths"], last["slots"], last["words"]])
+            seconds = time.perf_counter() - started[-1]
+            report(Step(seconds, *fetched.popleft(), machine.peak_memory_mib(peer.args.device)))
 
     pad = DataCollatorForTokenClassification(tokenizer)
 
     def collate(features):
         batch = pad(features)
-        last.update(lengths=batch["attention_mask"].sum(1).tolist(), slots=batch["input_ids"].numel(),
-                    words=int((batch["labels"] != -100).sum()))
+        fetched.append((batch["attention_mask"].sum(1).tolist(), batch["input_ids"].numel(),
+                        int((batch["labels"] != -100).sum())))
         return batch
 
     model = AutoModelForTokenClassification.from_pretrained(source, num_labels=len(tags.names))
@@ -145,15 +165,13 @@ def trainer(args, grouped: bool) -> dict:
             disable_tqdm=True,
             train_sampling_strategy="group_by_length" if grouped else "random")
         training = rows(sampling.training_set(corpus["train"], options.num_train_sentences))
-        peer = Trainer(model, settings, train_dataset=training, data_collator=collate, callbacks=[Clock()])
-        whole = peer.train().metrics["train_samples_per_second"]
-        memory = machine.peak_memory_mib(peer.args.device)
+        peer = Trainer(model, settings, train_dataset=training, data_collator=collate, callbacks=[Turns()])
         test = rows(corpus["test"]["de"].select(range(min(args.eval_sentences, len(corpus["test"]["de"])))))
-        started = time.perf_counter()
-        peer.predict(test)
-        seconds = time.perf_counter() - started
-    return {"steps": steps, "memory": memory, "eval_seconds": seconds, "eval_sentences": len(test),
-            "trainer_says": whole}
+        peer.train()
+        for _ in range(EVALUATIONS):
+            started = time.perf_counter()
+            peer.predict(test)
+            report(len(test) / (time.perf_counter() - started))
 
 
 def gemm_rate() -> float:
@@ -176,55 +194,112 @@ def flops(lengths: list[int], words: int, layers: int, hidden: int, intermediate
     return 6 * (body - (sum(lengths) - words) * (hidden**2 + 2 * hidden * intermediate))
 
 
-def figures(result: dict) -> dict:
-    """Totals over the steps of an arm but the first ones."""
-    seconds, lengths, slots, _ = zip(*result["steps"][DROPPED:])
-    tokens = sum(map(sum, lengths))
-    return {"sentences/s": sum(map(len, lengths)) / sum(seconds), "tokens/s": tokens / sum(seconds),
-            "evaluation sentences/s": result["eval_sentences"] / result["eval_seconds"], "memory MiB": result["memory"],
-            "padding": 1 - tokens / sum(slots)}
+def rate_of(steps: list[Step]) -> float:
+    """Sentences/s, as totals."""
+    return sum(len(step.lengths) for step in steps) / sum(step.seconds for step in steps)
 
 
-def in_fresh_process(args, arm: str, **changes) -> dict:
-    """One arm in a process of its own."""
-    values = {**vars(args), **changes, "arm": arm}
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "result.json"
-        words = [f"--{name}={value}" for name, value in values.items() if value not in (None, False) and name != "out"]
-        words = [word.removesuffix("=True") for word in words if not word.startswith("--scale")]
-        subprocess.run([sys.executable, "-m", "ner.benchmark", *words, f"--out={out}"], check=True,
-                       stdout=subprocess.DEVNULL)
-        return json.loads(out.read_text())
+def figures(steps: list[Step], evaluations: list[float]) -> dict:
+    """Of an arm: totals over its steps but the first ones, with the median step beside them; the median evaluation."""
+    kept = steps[DROPPED:]
+    tokens = sum(sum(step.lengths) for step in kept)
+    return {"sentences/s": rate_of(kept), "median": statistics.median(rate_of([step]) for step in kept),
+            "tokens/s": tokens / sum(step.seconds for step in kept), "evaluation": statistics.median(evaluations),
+            "memory MiB": steps[-1].memory, "padding": 1 - tokens / sum(step.slots for step in kept)}
+
+
+def serve(arm: str, args, pipe) -> None:
+    """The life of an arm's process: whatever it reports is sent, and it goes on when its turn comes."""
+
+    def report(result) -> None:
+        try:
+            pipe.send(result)
+            pipe.recv()
+        except (EOFError, ConnectionError):
+            sys.exit()  # nobody is listening any more
+
+    sys.stdout = sys.stderr  # the table alone goes to standard output
+    try:
+        if arm == "ours":
+            ours(args, report)
+        else:
+            trainer(args, report, arm == "grouped")
+    except UserError as error:
+        pipe.send(error)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+@contextmanager
+def process(arm: str, args):
+    """An arm in a fresh process: its first report, and a function that gives it a turn and returns what it reports."""
+    context = multiprocessing.get_context("spawn")
+    pipe, its = context.Pipe()
+    worker = context.Process(target=serve, args=(arm, args, its))
+    worker.start()
+    its.close()  # so that a process that dies ends the waiting for it
+
+    def next_report():
+        try:
+            result = pipe.recv()
+        except EOFError:
+            worker.join()
+            raise UserError(f"{arm}: its process died with status {worker.exitcode}; "
+                            f"what it said stands above") from None
+        if isinstance(result, UserError):
+            raise result
+        return result
+
+    def turn():
+        pipe.send(None)
+        return next_report()
+
+    try:
+        yield next_report(), turn
+    finally:
+        pipe.close()
+        worker.join()
 
 
 def compare(args) -> dict:
-    """All arms in turn, the table, and the ratios."""
-    results, rates = {}, [gemm_rate()]
-    for arm in ARMS:
-        results[arm] = in_fresh_process(args, arm)
-        rates.append(gemm_rate())
-    table = {arm: figures(result) for arm, result in results.items()}
-    print(f"{'':<10}{'sentences/s':>13}{'tokens/s':>10}{'evaluation sentences/s':>24}{'memory MiB':>12}{'padding':>9}")
+    """All arms in turn, a few steps each; the table, and the ratios."""
+    steps, evaluations, rates, shares = {arm: [] for arm in ARMS}, {arm: [] for arm in ARMS}, [], []
+    with process("ours", args) as (about, ours), process("trainer", args) as (_, stock), \
+            process("grouped", args) as (_, grouped):
+        turns = dict(zip(ARMS, (ours, stock, grouped)))
+        for first in range(0, args.steps, TURN):
+            before = gemm_rate()
+            for arm, turn in turns.items():
+                steps[arm] += [turn() for _ in range(min(TURN, args.steps - first))]
+                rates.append(gemm_rate())
+            rate = (before + rates[-len(ARMS)]) / 2  # around our own steps
+            shares += [flops(step.lengths, step.words, *about["shape"]) / step.seconds / rate
+                       for step in steps["ours"][first:]]
+        for _ in range(EVALUATIONS):
+            for arm, turn in turns.items():
+                evaluations[arm].append(turn())
+    table = {arm: figures(steps[arm], evaluations[arm]) for arm in ARMS}
+    print(f"{'':<10}{'sentences/s':>13}{'median':>8}{'tokens/s':>10}{'evaluation':>12}{'memory MiB':>12}{'padding':>9}")
     for arm, row in table.items():
-        print(f"{arm:<10}{row['sentences/s']:>13.1f}{row['tokens/s']:>10.0f}{row['evaluation sentences/s']:>24.1f}"
-              f"{row['memory MiB']:>12.0f}{row['padding']:>9.0%}")
-    mine, shape = table["ours"], results["ours"]["shape"]
-    steps = results["ours"]["steps"][DROPPED:]
-    per_second = (sum(flops(lengths, words, *shape) for _, lengths, _, words in steps)
-                  / sum(seconds for seconds, *_ in steps))
-    rate = statistics.median(rates)
-    print(f"this machine multiplies fp32 matrices at {rate / 1e9:.0f} GFLOP/s ({min(rates) / 1e9:.0f} to "
-          f"{max(rates) / 1e9:.0f} between the arms); the step reaches {per_second / 1e9:.0f}; "
-          f"table of {results['ours']['rows']} rows; "
-          "'padding' is what an arm's batches hold (ours computes none of it)\n"
+        print(f"{arm:<10}{row['sentences/s']:>13.1f}{row['median']:>8.1f}{row['tokens/s']:>10.0f}"
+              f"{row['evaluation']:>12.1f}{row['memory MiB']:>12.0f}{row['padding']:>9.0%}")
+    print("'median' and 'evaluation' are sentences/s, too; 'padding' is what an arm's batches hold (ours computes none "
+          f"of it); table of {about['rows']} rows\n"
+          f"this machine multiplies fp32 matrices at {statistics.median(rates) / 1e9:.0f} GFLOP/s "
+          f"({min(rates) / 1e9:.0f} to {max(rates) / 1e9:.0f} between the turns)\n"
           "FLOPs of a step: 6 * (layers * sum over real tokens of (4 H^2 + 2 H I + 2 n H) "
           "- tokens without a label * (H^2 + 2 H I))")
-    return {"train_ratio_trainer": mine["sentences/s"] / table["trainer"]["sentences/s"],
-            "train_ratio_grouped": mine["sentences/s"] / table["grouped"]["sentences/s"],
-            "eval_ratio_trainer": mine["evaluation sentences/s"] / table["trainer"]["evaluation sentences/s"],
-            "memory_ratio_trainer": mine["memory MiB"] / table["trainer"]["memory MiB"],
-            "gemm_share": per_second / rate, "trainer_says": results["trainer"]["trainer_says"],
-            "grouped_says": results["grouped"]["trainer_says"], "steps": args.steps}
+
+    def ratio(column: str, peer: str) -> float:
+        return table["ours"][column] / table[peer][column]
+
+    result = {
+        "train_ratio_trainer": ratio("sentences/s", "trainer"), "train_ratio_grouped": ratio("sentences/s", "grouped"),
+        "eval_ratio_trainer": ratio("evaluation", "trainer"), "memory_ratio_trainer": ratio("memory MiB", "trainer"),
+        "gemm_share": statistics.median(shares[DROPPED:]), "median_ratio_trainer": ratio("median", "trainer"),
+        "median_ratio_grouped": ratio("median", "grouped"), "steps": args.steps,
+        **{f"first_20_{arm}": rate_of(steps[arm][:20]) for arm in ARMS}}
+    return {name: round(value, 3) for name, value in result.items()}
 
 
 def scale(args) -> dict:
@@ -235,12 +310,13 @@ def scale(args) -> dict:
     lengths = [(f"{n} subwords", {"sentences": 4_000, "subwords": n, "steps": DROPPED + 4, "batch_size": 32})
                for n in SCALE_SUBWORDS]
     for name, changes in sizes + lengths:
-        raw = in_fresh_process(args, "ours", eval_sentences=100, **changes)
-        row = figures(raw)
+        changed = argparse.Namespace(**{**vars(args), "eval_sentences": 1, **changes})
+        with process("ours", changed) as (about, turn):
+            row = figures([turn() for _ in range(changed.steps)], [turn()])
         print(f"{name:<20}{row['sentences/s']:>13.1f}{row['tokens/s']:>10.0f}{row['memory MiB']:>12.0f}"
-              f"{raw['rows']:>9}", flush=True)
+              f"{about['rows']:>9}", flush=True)
         result[name] = {"sentences_per_second": row["sentences/s"], "memory_mib": row["memory MiB"],
-                        "rows": raw["rows"]}
+                        "rows": about["rows"]}
     return result
 
 
@@ -251,21 +327,21 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--model", default="e5-small", help="encoder [e5-small]")
     parser.add_argument("--steps", type=int, default=53, help="optimizer steps an arm, the first 3 dropped [53]")
     parser.add_argument("--batch_size", type=int, default=64, help="sentences a step [64]")
-    parser.add_argument("--eval_sentences", type=int, default=2000, help="sentences to predict [2000]")
+    parser.add_argument("--eval_sentences", type=int, default=1000, help="sentences to predict, three times [1000]")
     parser.add_argument("--sentences", type=int, help="training sentences to choose from [all]")
     parser.add_argument("--scale", action="store_true", help="growth with sentences and lengths instead of the peers")
-    for name in ("arm", "out", "subwords"):  # of the processes that this one starts
-        parser.add_argument(f"--{name}", help=argparse.SUPPRESS, type=int if name == "subwords" else str)
-    args = parser.parse_args(argv)
+    args = parser.parse_args(argv, argparse.Namespace(subwords=None))
     if args.steps <= DROPPED:
         parser.error(f"--steps: expected more than {DROPPED}, found {args.steps}")
-    if args.arm:
-        result = ours(args) if args.arm == "ours" else trainer(args, args.arm == "grouped")
-        Path(args.out).write_text(json.dumps(result))
-    else:
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"
-        print(json.dumps({name: round(value, 3) if isinstance(value, float) else value
-                          for name, value in (scale if args.scale else compare)(args).items()}))
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    try:
+        print(json.dumps((scale if args.scale else compare)(args)))
+    except UserError as error:
+        print(f"ner.benchmark: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ner.benchmark: stopped", file=sys.stderr)
+        return 128 + signal.SIGINT
     return 0
 
 

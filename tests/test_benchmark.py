@@ -1,8 +1,11 @@
+import argparse
 import json
+import multiprocessing
 
 import pytest
 
 from ner import benchmark
+from ner.options import UserError
 
 
 def test_flops_by_hand():
@@ -12,12 +15,39 @@ def test_flops_by_hand():
     assert benchmark.flops([4, 4], 8, 2, 2, 3) == 2 * 6 * 2 * 4 * (16 + 12 + 16)
 
 
-def test_figures_drop_the_first_steps_and_are_totals():
-    slow = [[100.0, [5], 5, 3]] * benchmark.DROPPED
-    steps = slow + [[1.0, [6, 4], 12, 5], [2.0, [7, 4, 3], 21, 5]]
-    figures = benchmark.figures({"steps": steps, "memory": 7.0, "eval_sentences": 30, "eval_seconds": 2.0})
-    assert figures == {"sentences/s": 5 / 3, "tokens/s": 8.0, "evaluation sentences/s": 15.0, "memory MiB": 7.0,
-                       "padding": pytest.approx(1 - 24 / 33)}
+def test_figures_drop_the_first_steps():
+    slow = [benchmark.Step(100.0, [5], 5, 3, 1.0)] * benchmark.DROPPED
+    steps = slow + [benchmark.Step(1.0, [6, 4], 12, 5, 6.0), benchmark.Step(2.0, [7, 4, 3], 21, 5, 7.0)]
+    assert benchmark.figures(steps, [15.0, 1.0, 16.0]) == {
+        "sentences/s": 5 / 3, "median": 1.75, "tokens/s": 8.0, "evaluation": 15.0, "memory MiB": 7.0,
+        "padding": pytest.approx(1 - 24 / 33)}
+
+
+def test_a_mistake_is_one_sentence(capfd, tmp_path):
+    assert benchmark.main([f"--data_dir={tmp_path}"]) == 2
+    out, err = capfd.readouterr()
+    assert out == "" and err.startswith("ner.benchmark: ") and err.count("\n") == 1
+
+
+def test_a_process_takes_turns_and_goes_when_nobody_listens():
+    args = argparse.Namespace(data_dir=None, model="e5-small", batch_size=4, steps=9, sentences=40, eval_sentences=4,
+                              subwords=None)
+    with benchmark.process("ours", args) as (about, turn):
+        assert about["shape"] == [12, 384, 1536] and about["rows"] > 0
+        first, second = turn(), turn()
+        assert len(first.lengths) == len(second.lengths) == 4 and first.lengths != second.lengths
+        (worker,) = multiprocessing.active_children()
+    assert not worker.is_alive() and worker.exitcode == 0
+
+
+def test_a_process_that_dies_is_named():
+    args = argparse.Namespace(data_dir=None, model="e5-small", batch_size=4, steps=9, sentences=40, eval_sentences=4,
+                              subwords=None)
+    with pytest.raises(UserError, match="ours: its process died with status -9"), benchmark.process("ours", args) as arm:
+        _, turn = arm
+        turn()
+        multiprocessing.active_children()[0].kill()
+        turn()
 
 
 def test_all_arms_for_real(capsys):

@@ -75,7 +75,7 @@ def positions(lengths: list[int], first: int) -> Tensor:
 def boundaries(lengths: list[int], groups: int) -> list[int]:
     """Row numbers at which a new group begins (and the end), so that the groups hold about equally many tokens.
 
-    [9, 5, 4, 2, 2], 2 -> [0, 2, 5]. Rows of one length stay together: a group of them needs neither mask nor copy.
+    [9, 5, 4, 2, 2], 2 -> [0, 2, 5]. Rows of one length stay together: a group of them needs no mask.
     """
     cuts, seen, total = [0], 0, sum(lengths)
     for row, length in enumerate(lengths):

@@ -10,8 +10,8 @@ HEADS = 2
 LENGTHS = [5, 4, 2]
 
 
-def group_and_input(dtype=torch.float64, size=6):
-    (group,) = packing.attention_layout(LENGTHS, 1, torch.device("cpu")).groups
+def group_and_input(dtype=torch.float64, size=6, lengths=LENGTHS):
+    (group,) = packing.attention_layout(lengths, 1, torch.device("cpu")).groups
     torch.manual_seed(0)
     return group, torch.randn(group.rows * group.width, 3 * size, dtype=dtype, requires_grad=True)
 
@@ -21,7 +21,7 @@ def split(qkv, group):
 
 
 def real_tokens(group):
-    return group.mask.flatten()
+    return torch.ones(group.rows * group.width, dtype=torch.bool) if group.mask is None else group.mask.flatten()
 
 
 @pytest.fixture
@@ -41,12 +41,16 @@ def mask(monkeypatch):
 def plain(qkv, group, mask):
     """The formula, as autograd differentiates it."""
     q, k, v = attention.by_head(split(qkv, group))
-    scores = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~group.mask, -torch.inf)
+    scores = q @ k.mT / q.shape[-1] ** 0.5
+    if group.mask is not None:
+        scores = scores.masked_fill(~group.mask, -torch.inf)
     return ((scores.softmax(-1) * mask.view_as(scores)) @ v).transpose(1, 2).reshape(len(qkv), -1)
 
 
-def test_forward_and_gradient_equal_autograd(mask):
-    group, qkv = group_and_input()
+@pytest.mark.parametrize("lengths", [LENGTHS, [3, 3], [4], [1]])
+def test_forward_and_gradient_equal_autograd(mask, lengths):
+    group, qkv = group_and_input(lengths=lengths)
+    before = qkv.detach().clone()
     mixed = attention.attend(qkv, group, HEADS, 0.3)
     expected = plain(qkv, group, mask["mask"])
     assert torch.allclose(mixed, expected, atol=1e-12, rtol=0)
@@ -54,6 +58,7 @@ def test_forward_and_gradient_equal_autograd(mask):
     (found,), (wanted,) = (torch.autograd.grad((x * weight).sum(), qkv) for x in (mixed, expected))
     assert torch.allclose(found, wanted, atol=1e-12, rtol=0)
     assert found[~real_tokens(group)].abs().sum() == 0
+    assert qkv.equal(before)
 
 
 def test_gradient_by_differences(mask):
@@ -85,10 +90,15 @@ def test_mean_over_draws_is_attention_without_dropout():
     assert error[real_tokens(group)].min() > 0
 
 
-def test_in_half_precision_the_gradient_has_the_inputs_type():
+def test_in_half_precision_it_is_computed_in_single(mask):
+    """As autocast does with softmax; the gradient has the input's type again."""
     group, qkv = group_and_input(torch.float32)
     half = qkv.detach().bfloat16().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         mixed = attention.attend(half, group, HEADS, 0.1)
-    mixed.sum().backward()
-    assert half.grad.dtype == torch.bfloat16 and half.grad.isfinite().all()
+    single = half.detach().float().requires_grad_()
+    expected = attention.attend(single, group, HEADS, 0.1)
+    assert mixed.dtype == torch.float32 and mixed.equal(expected)
+    for x in (mixed, expected):
+        x[real_tokens(group)].square().sum().backward()
+    assert half.grad.dtype == torch.bfloat16 and half.grad.equal(single.grad.bfloat16())
