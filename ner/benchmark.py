@@ -18,8 +18,8 @@ padding is none of it, nor what lies behind the last attention of a token whose 
 costs two forward ones; embeddings and head count nothing.
 
 How cost grows (``--scale --steps 23``; 7 steps for sentences of one length): 1,000, 4,000 and 12,580 sentences take
-1,836, 1,857 and 1,976 MiB at 44 to 47 sentences/s; sentences of 16, 64 and 256 subwords 846, 763 and 585 real tokens/s
-(attention is quadratic in them) and, in batches of 32, 1,830, 2,348 and 8,512 MiB.
+1,857, 1,848 and 1,976 MiB at 54 to 59 sentences/s; sentences of 16, 64 and 256 subwords 1,073, 1,096 and 690 real
+tokens/s (attention is quadratic in them) and, in batches of 32, 1,830, 2,214 and 7,074 MiB.
 
 Nobody slowed the peers: in their first 20 steps, the arms' Trainers made 13.9 and 24.0 (grouped) sentences/s; the
 stock Hugging Face script on the same job, 20 steps alone on the machine right after, 11.1 and 24.3.
