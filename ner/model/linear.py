@@ -2,9 +2,10 @@
 
 Trade-off. PyTorch hands `torch.nn.functional.linear` in fp32 to its BLAS; oneDNN's kernels, a tenth faster on an AMD
 EPYC (Zen 4), it uses for convolutions. A linear map of T tokens is a convolution of width one over a row of T pixels,
-and the token-major layout is the one called channels last, so that nothing is copied: evaluation takes 14 % less time.
-oneDNN prepares a kernel for every T that it has not seen lately, some milliseconds for all maps of a model; in
-training, where batches are small and every step has another T, that eats up what the kernels gain.
+and the token-major layout is the one called channels last, so that nothing is copied: evaluation takes 7 (600
+sentences) to 14 % (2,000) less time. oneDNN prepares a kernel for every T that it has not seen lately, some
+milliseconds for all maps of a model; in training, where batches are small and every step has another T, that eats up
+what the kernels gain.
 """
 
 import torch
