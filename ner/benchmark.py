@@ -50,7 +50,7 @@ from ner.options import UserError, resolve
 ARMS = ("ours", "trainer", "grouped")
 DROPPED = 3  # steps at the start, in which memory is first touched
 TURN = 5  # steps; the first of a turn finds cold caches and is a few per cent slower
-EVALUATIONS = 3
+EVALUATIONS = 2
 SCALE_SENTENCES, SCALE_SUBWORDS = (1_000, 4_000, 12_580), (16, 64, 256)
 
 
@@ -86,8 +86,8 @@ def ours(args, report) -> None:
         state.training = glued(state.training, args.subwords)
     data = experiment.training_data(state)
     test = state.test["de"]
-    windows = [window for window in test.windows if window.sentence < args.eval_sentences]
     words = test.lengths[: args.eval_sentences]
+    windows = [window for window in test.windows if window.sentence < len(words)]
     report({"rows": len(state.rows), "shape": [config.num_hidden_layers, config.hidden_size, config.intermediate_size]})
     steps = loop.steps(state.model, state.optimizer, data, state.options, accelerator, state.progress, lambda: False)
     for _ in range(args.steps):
@@ -169,7 +169,8 @@ def trainer(args, report, grouped: bool) -> None:
             train_sampling_strategy="group_by_length" if grouped else "random")
         training = rows(sampling.training_set(corpus["train"], options.num_train_sentences))
         peer = Trainer(model, settings, train_dataset=training, data_collator=collate, callbacks=[Turns()])
-        test = rows(corpus["test"]["de"].select(range(min(args.eval_sentences, len(corpus["test"]["de"])))))
+        test = corpus["test"]["de"]
+        test = rows(test.select(range(len(test))[: args.eval_sentences]))
         peer.train()
         for _ in range(EVALUATIONS):
             started = time.perf_counter()
@@ -203,11 +204,11 @@ def rate_of(steps: list[Step]) -> float:
 
 
 def figures(steps: list[Step], evaluations: list[float]) -> dict:
-    """Of an arm: totals over its steps but the first ones, with the median step beside them; the median evaluation."""
+    """Of an arm: totals over its steps but the first ones, with the median step beside them, and over its evaluations."""
     kept = steps[DROPPED:]
     tokens = sum(sum(step.lengths) for step in kept)
     return {"sentences/s": rate_of(kept), "median": statistics.median(rate_of([step]) for step in kept),
-            "tokens/s": tokens / sum(step.seconds for step in kept), "evaluation": statistics.median(evaluations),
+            "tokens/s": tokens / sum(step.seconds for step in kept), "evaluation": statistics.harmonic_mean(evaluations),
             "memory MiB": steps[-1].memory, "padding": 1 - tokens / sum(step.slots for step in kept)}
 
 
@@ -331,7 +332,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--model", default="e5-small", help="encoder [e5-small]")
     parser.add_argument("--steps", type=int, default=53, help="optimizer steps an arm, the first 3 dropped [53]")
     parser.add_argument("--batch_size", type=int, default=64, help="sentences a step [64]")
-    parser.add_argument("--eval_sentences", type=int, default=1000, help="sentences to predict, three times [1000]")
+    parser.add_argument("--eval_sentences", type=int, help="sentences to predict, twice [all of the test set]")
     parser.add_argument("--sentences", type=int, help="training sentences to choose from [all]")
     parser.add_argument("--scale", action="store_true", help="growth with sentences and lengths instead of the peers")
     args = parser.parse_args(argv, argparse.Namespace(subwords=None))

@@ -2,7 +2,9 @@
 
 Windows are sorted by length and cut into batches of about the same number of slots, dealt out to the processes, and the
 results put back by word number. A word answered twice or not at all stops the run: better no figure than a wrong
-one. Trade-off: larger batches than `SLOTS` gain nothing on a CPU (they fall out of its cache) and little on a GPU.
+one. Sentences that stand in a corpus several times with the same labels are computed once: 3 to 5 % of the words of
+PAN-X's German, French and Italian test sets, 1 % of the English one. Trade-off: larger batches than `SLOTS` gain
+nothing on a CPU (they fall out of its cache) and little on a GPU.
 """
 
 from typing import NamedTuple
@@ -35,16 +37,18 @@ def predict(model, windows: list[Window], words: list[int], pad_id: int, padding
     answers with anything but finite numbers."""
     model.eval()
     starts = np.concatenate([[0], np.cumsum(words)])
-    batches = sampling.token_batches([len(window.input_ids) for window in windows], slots)
-    places, answers = [np.zeros(0, np.int64)], [torch.zeros(3, 0)]
+    twins = alike(windows)
+    batches = sampling.token_batches([len(window.input_ids) for window, *_ in twins], slots)
+    places, columns, column, answers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0, [torch.zeros(3, 0)]
     for part in batches[accelerator.process_index :: accelerator.num_processes]:
-        batch = collate([windows[i] for i in part], pad_id, padding_side)
+        batch = collate([twins[i][0] for i in part], pad_id, padding_side)
         for row in batch["order"]:
-            window = windows[part[row]]
-            start = starts[window.sentence] + window.first_word
-            places.append(np.arange(start, start + (window.labels != IGNORED).sum()))
+            owned = np.arange((twins[part[row]][0].labels != IGNORED).sum())
+            places += [starts[window.sentence] + window.first_word + owned for window in twins[part[row]]]
+            columns += [column + owned] * len(twins[part[row]])
+            column += len(owned)
         answers.append(answer(model, to_device(batch, accelerator.device)))
-    mine = (np.concatenate(places), torch.cat([part.cpu() for part in answers], 1).numpy())
+    mine = (np.concatenate(places), torch.cat([part.cpu() for part in answers], 1).numpy()[:, np.concatenate(columns)])
     everyone = gather_object([mine]) if accelerator.num_processes > 1 else [mine]
     found = assemble(everyone, int(starts[-1]))
     broken = np.flatnonzero(~np.isfinite(found.loss + found.confidence))
@@ -52,6 +56,14 @@ def predict(model, windows: list[Window], words: list[int], pad_id: int, padding
         raise UserError(f"the model answers with no finite numbers for {len(broken)} of {len(found.loss)} words: its "
                         f"weights are damaged or training diverged; another model or a lower learning_rate is right")
     return found
+
+
+def alike(windows: list[Window]) -> list[list[Window]]:
+    """The windows, those of the same subwords and labels together."""
+    found = {}
+    for window in windows:
+        found.setdefault((window.input_ids.tobytes(), window.labels.tobytes()), []).append(window)
+    return list(found.values())
 
 
 def answer(model, batch: dict) -> torch.Tensor:

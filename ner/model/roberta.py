@@ -26,6 +26,7 @@ from ner.model.linear import Linear, linear
 
 ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
 GROUPS = 4  # of rows in packed attention
+ROWS = 8  # a group in evaluation, where batches are large and lengths so alike that most groups then need no mask
 
 
 class Embeddings(nn.Module):
@@ -141,7 +142,8 @@ class TokenClassifier(nn.Module):
             lengths, slots = attention_mask.sum(1).tolist(), packing.token_index(attention_mask)
         device, first = input_ids.device, self.config.pad_token_id + 1
         if self.attention == "packed":
-            layout = packing.attention_layout(lengths, GROUPS, device)
+            groups = GROUPS if self.training else max(GROUPS, len(lengths) // ROWS)
+            layout = packing.attention_layout(lengths, groups, device)
             position_ids = packing.positions(lengths, first).to(device, non_blocking=True)
             x = self.roberta(input_ids.flatten()[slots], position_ids, layout, wanted)
         else:

@@ -83,3 +83,27 @@ def test_any_size_of_batch_gives_the_same_answers(model):
     found = [predict(ours, data.windows, data.lengths, 1, "right", Accelerator(cpu=True), slots)
              for slots in (1, 100, 4096)]
     assert all(one.labels.tolist() == data.gold.tolist() for one in found)
+
+
+def test_sentences_alike_are_computed_once_and_answered_each(model):
+    ours, tokenizer = model
+    lines = [["Anna", "wohnt", "in", "Bern"], ["in", "Bern"], ["Anna", "wohnt", "in", "Bern"], ["wohnt"], ["in", "Bern"]]
+    data, rows = encoded(tokenizer, lines), []
+    hook = ours.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+
+    def answers(windows):
+        rows.clear()
+        return predict(ours, windows, data.lengths, tokenizer.pad_token_id, "right", Accelerator(cpu=True))
+
+    try:
+        once = answers(data.windows)
+        assert sum(rows) == 3
+        # another gold label: the same prediction, but a loss of its own, so not the same answer
+        other = data.windows[4]._replace(labels=np.where(data.windows[4].labels < 0, -100, 3))
+        apart = answers([*data.windows[:4], other])
+        assert sum(rows) == 4
+    finally:
+        hook.remove()
+    assert once.labels.tolist() == data.gold.tolist() == apart.labels.tolist()
+    assert once.loss[:4].tolist() == once.loss[6:10].tolist() and once.loss[4:6].tolist() == once.loss[11:].tolist()
+    assert apart.loss[:11] == pytest.approx(once.loss[:11], abs=1e-5) and (apart.loss[11:] > once.loss[11:] + 1).all()

@@ -9,6 +9,7 @@ from ner.model.roberta import TokenClassifier
 from tests.model.tools import batch_of, small_config
 
 LENGTHS = [11, 9, 9, 5, 3, 2, 2, 1]
+MANY = [9] * 3 + [7] * 20 + [6] * 30 + [5] + [4] * 20 + [3, 2, 1]  # rows enough for more groups in evaluation
 
 
 def pair(config, attention):
@@ -36,10 +37,11 @@ def assert_same_gradients(ours, theirs, relative=1e-5):
 
 @pytest.mark.parametrize("attention", ["packed", "padded"])
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_logits_and_gradients_equal_transformers(attention, side):
+@pytest.mark.parametrize("lengths", [LENGTHS, MANY])
+def test_logits_and_gradients_equal_transformers(attention, side, lengths):
     config = small_config()
     ours, theirs = pair(config, attention)
-    batch = batch_of(LENGTHS, config.vocab_size, side)
+    batch = batch_of(lengths, config.vocab_size, side)
     mask = batch["attention_mask"]
     logits = ours(batch["input_ids"], mask, batch["lengths"], batch["slots"])
     expected = theirs(batch["input_ids"], attention_mask=mask).logits.flatten(0, 1)[batch["slots"]]
