@@ -50,7 +50,7 @@ from ner.options import UserError, resolve
 ARMS = ("ours", "trainer", "grouped")
 DROPPED = 3  # steps at the start, in which memory is first touched
 TURN = 5  # steps; the first of a turn finds cold caches and is a few per cent slower
-EVALUATIONS = 2
+EVALUATIONS = 3
 SCALE_SENTENCES, SCALE_SUBWORDS = (1_000, 4_000, 12_580), (16, 64, 256)
 
 
@@ -204,11 +204,11 @@ def rate_of(steps: list[Step]) -> float:
 
 
 def figures(steps: list[Step], evaluations: list[float]) -> dict:
-    """Of an arm: totals over its steps but the first ones, with the median step beside them, and over its evaluations."""
+    """Of an arm: totals over its steps but the first ones, with the median step beside them; the median evaluation."""
     kept = steps[DROPPED:]
     tokens = sum(sum(step.lengths) for step in kept)
     return {"sentences/s": rate_of(kept), "median": statistics.median(rate_of([step]) for step in kept),
-            "tokens/s": tokens / sum(step.seconds for step in kept), "evaluation": statistics.harmonic_mean(evaluations),
+            "tokens/s": tokens / sum(step.seconds for step in kept), "evaluation": statistics.median(evaluations),
             "memory MiB": steps[-1].memory, "padding": 1 - tokens / sum(step.slots for step in kept)}
 
 
@@ -332,7 +332,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--model", default="e5-small", help="encoder [e5-small]")
     parser.add_argument("--steps", type=int, default=53, help="optimizer steps an arm, the first 3 dropped [53]")
     parser.add_argument("--batch_size", type=int, default=64, help="sentences a step [64]")
-    parser.add_argument("--eval_sentences", type=int, help="sentences to predict, twice [all of the test set]")
+    parser.add_argument("--eval_sentences", type=int, help="sentences to predict, three times [all of the test set]")
     parser.add_argument("--sentences", type=int, help="training sentences to choose from [all]")
     parser.add_argument("--scale", action="store_true", help="growth with sentences and lengths instead of the peers")
     args = parser.parse_args(argv, argparse.Namespace(subwords=None))
