@@ -5,7 +5,8 @@ EPYC (Zen 4), it uses for convolutions. A linear map of T tokens is a convolutio
 and the token-major layout is the one called channels last, so that nothing is copied: evaluation takes 7 (600
 sentences) to 14 % (2,000) less time. oneDNN prepares a kernel for every T that it has not seen lately, some
 milliseconds for all maps of a model; in training, where batches are small and every step has another T, that eats up
-what the kernels gain.
+what the kernels gain. Tokens filled up to a multiple of 32, so that kernels are met again, do not change that: the BLAS
+is as fast in a step (4.43 s of matrix products in six steps against 4.46).
 """
 
 import torch
