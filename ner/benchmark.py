@@ -11,8 +11,8 @@ sorts 50 batches at a time, longest first, so 50 steps are kept, in which it mee
 median step of it is one of its short ones, and its first 20 are only its long ones: both are printed, too
 (``median_ratio_*``, ``first_20_*``), and neither is its speed. What bounds the ratio to it: the linear maps alone are
 75 to 80 % of our step, so that a step of nothing else would be 1.7 to 1.8 times as fast as the grouped Trainer's mean
-one. Evaluation is the whole test set, the median of three: in four runs on a shared machine 3.4 to 3.8 times
-``Trainer.predict``.
+one. Evaluation is the whole test set, the median of three: 3.7 times ``Trainer.predict``; the run before, a total of
+two, said 3.4.
 
 FLOPs of a step count what has to be computed: 3 * 2 * (layers * sum over real tokens of (4 H^2 + 2 H I + 2 n H) - sum
 over tokens without a label of (H^2 + 2 H I)), with I the intermediate size and n the length of the token's own window:

@@ -43,9 +43,10 @@ def predict(model, windows: list[Window], words: list[int], pad_id: int, padding
     for part in batches[accelerator.process_index :: accelerator.num_processes]:
         batch = collate([twins[i][0] for i in part], pad_id, padding_side)
         for row in batch["order"]:
-            owned = np.arange((twins[part[row]][0].labels != IGNORED).sum())
-            places += [starts[window.sentence] + window.first_word + owned for window in twins[part[row]]]
-            columns += [column + owned] * len(twins[part[row]])
+            same = twins[part[row]]
+            owned = np.arange((same[0].labels != IGNORED).sum())
+            places += [starts[window.sentence] + window.first_word + owned for window in same]
+            columns += [column + owned] * len(same)
             column += len(owned)
         answers.append(answer(model, to_device(batch, accelerator.device)))
     mine = (np.concatenate(places), torch.cat([part.cpu() for part in answers], 1).numpy()[:, np.concatenate(columns)])
