@@ -1,14 +1,13 @@
 """Score, tag with, and look into trained models: evaluate.py COMMAND --help says more of each command."""
 
 import argparse
-import json
 import os
 import signal
 import sys
 from pathlib import Path
 
-from ner.options import (
-    Options, Parser, UserError, as_recipe, read_arguments, refuse_control_characters, resolve)
+from ner.experiment.cli import Parser, read_arguments, refuse_control_characters
+from ner.options import Options, UserError, as_recipe, resolve
 from ner.training.signals import Stopped
 
 
@@ -84,48 +83,51 @@ def with_data(trained, args):
 
 def scored_split(args, suffix: str):
     """What score and errors begin with: a folder to write to (NAME-suffix unless given), the model's split scored."""
-    from ner import files, inference
+    from ner.experiment.folder import check_folder, new_folder
+    from ner.inference.trained import load, options_of, score
     from ner.training import machine
 
-    accelerator = machine.accelerator(inference.options_of(args.model).mixed_precision)
+    accelerator = machine.accelerator(options_of(args.model).mixed_precision)
     name = Path(args.model).name
-    folder = Path(args.output_dir) if args.output_dir else files.new_folder(f"{name}-{suffix}")
-    files.check_folder(folder, Options())
-    trained, langs = with_data(inference.load(args.model, accelerator, args.model_revision), args)
-    encoded, scored = inference.score(trained, langs, args.split, accelerator)
-    return accelerator, name, folder, trained, encoded, scored
+    folder = Path(args.output_dir) if args.output_dir else new_folder(f"{name}-{suffix}")
+    check_folder(folder, Options())
+    trained, langs = with_data(load(args.model, accelerator, args.model_revision), args)
+    languages, scored = score(trained, langs, args.split, accelerator)
+    return accelerator, name, folder, trained, languages, scored
 
 
 def run_score(args) -> None:
-    from ner import files
-    from ner.evaluation import evaluate
-    from ner.run import figures
+    from ner.evaluation import predictions
+    from ner.evaluation.per_language import f1_table, mean_f1, metrics_of
+    from ner.experiment.folder import write_results
     from ner.training import machine
 
-    accelerator, name, folder, trained, encoded, scored = scored_split(args, args.split)
+    accelerator, name, folder, trained, languages, scored = scored_split(args, args.split)
     if accelerator.is_main_process:
-        print(f"{args.split}\n{evaluate.table(scored)}")
-        evaluate.write_predictions(folder / "predictions", args.split, encoded, scored, trained.tags)
-        results = {"name": name, "options": as_recipe(trained.options), "versions": machine.versions(),
-                   "eval": {args.split: figures(scored)}}
-        files.write_whole(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+        print(f"{args.split}\n{f1_table(scored)}")
+        for lang, item in scored.items():
+            tagged = predictions.sentences(languages[lang], item.predictions, trained.tags)
+            predictions.write_predictions(folder / "predictions" / f"{args.split}.{lang}.tsv", tagged)
+        write_results(folder, {"name": name, "options": as_recipe(trained.options), "versions": machine.versions(),
+                               "eval": {args.split: {**metrics_of(scored), "mean_f1": mean_f1(scored)}}})
         print(f"\n{folder}: results.json, predictions/")
     accelerator.end_training()
 
 
 def run_tag(args) -> None:
-    from ner import inference
+    from ner.inference import tag
+    from ner.inference.trained import load, options_of
     from ner.training import machine
 
-    accelerator = machine.accelerator(inference.options_of(args.model).mixed_precision)
-    trained = inference.load(args.model, accelerator, args.model_revision)
-    texts = inference.lines(sys.stdin) if args.text == ["-"] else args.text
-    for number, part in enumerate(inference.batches(texts)):
-        for place, tagged in enumerate(inference.tag(trained, part, accelerator)):
+    accelerator = machine.accelerator(options_of(args.model).mixed_precision)
+    trained = load(args.model, accelerator, args.model_revision)
+    texts = tag.lines(sys.stdin) if args.text == ["-"] else args.text
+    for number, part in enumerate(tag.batches(texts)):
+        for place, tagged in enumerate(tag.tag(trained, part, accelerator)):
             if args.jsonl:
-                shown = inference.as_json(tagged)
+                shown = tag.as_json(tagged)
             else:
-                shown = inference.as_subwords(tagged, trained) if args.subwords else inference.as_columns(tagged)
+                shown = tag.as_subwords(tagged, trained) if args.subwords else tag.as_columns(tagged)
                 shown = ("\n" if number or place else "") + shown
             if accelerator.is_main_process:
                 sys.stdout.write(shown)
@@ -133,16 +135,16 @@ def run_tag(args) -> None:
 
 
 def run_errors(args) -> None:
-    from ner.evaluation import errors
+    from ner.analysis import errors
 
     if args.sentences < 0:
         raise UserError(f"--sentences: expected at least 0, found {args.sentences}")
-    accelerator, name, folder, trained, encoded, scored = scored_split(args, "errors")
+    accelerator, name, folder, trained, languages, scored = scored_split(args, "errors")
     if accelerator.is_main_process:
-        analyses = {lang: errors.analyse(encoded[lang], scored[lang].predictions, trained.tags, trained.tokenizer)
-                    for lang in encoded}
-        errors.write(folder, f"Errors of {name}, {args.split}", args.split, analyses, trained.tags, args.contains,
-                     args.sentences)
+        analyses = {lang: errors.analyse(languages[lang], scored[lang].predictions, trained.tags, trained.tokenizer)
+                    for lang in languages}
+        errors.write_errors(folder, f"Errors of {name}, {args.split}", args.split, analyses, trained.tags,
+                            args.contains, args.sentences)
         for lang, one in analyses.items():
             print(f"{lang}\n{errors.columns(errors.KINDS_HEADER, one.kinds)}\n")
         print(f"{folder}: errors.html, tables (.tsv), confusion matrices (.png), TensorBoard events")
@@ -150,52 +152,46 @@ def run_errors(args) -> None:
 
 
 def run_suspects(args) -> None:
-    from ner import files
+    from ner.experiment.folder import is_study, new_folder
 
     recipe, config = read_arguments("", args.rest)
-    if files.is_study(recipe):
+    if is_study(recipe):
         raise UserError(f"{config or 'seeds'}: several runs; expected the options of one")
-    without_effect = {"output_dir", "resume", "eval_langs", "validation_langs", "select", "patience",
-                      "checkpoint_every", "push_to_hub", "public"}
-    if given := without_effect & {word[2:].split("=")[0] for word in args.rest if word.startswith("--")}:
-        raise UserError(f"--{min(given)}: means nothing to suspects, which keeps nothing but its --output")
+    from ner.analysis import suspects
+
+    suspects.check_arguments(args.rest)
     options = resolve(recipe, config)
     if not 0 < args.share <= 1:
         raise UserError(f"--share: expected a number above 0 and up to 1, found {args.share}")
-    from ner import suspects
+    name = Path(config).stem if config else "run"
+    path = Path(args.output) if args.output else new_folder(f"{name}-suspects") / "suspects.tsv"
+    suspects.check_output(path)
     from ner.training import machine
 
-    name = Path(config).stem if config else "run"
-    path = Path(args.output) if args.output else files.new_folder(f"{name}-suspects") / "suspects.tsv"
-    if path.is_file() or path.is_dir():
-        raise UserError(f"{path}: is there already, perhaps with marks of yours; name another --output")
-    above = next(folder for folder in path.absolute().parents if folder.exists())  # better now than after two trainings
-    if not (above.is_dir() and os.access(above, os.W_OK)):
-        raise UserError(f"{path}: {above} is no folder that can be written to; name another --output")
     accelerator = machine.accelerator(options.mixed_precision)
     found, sentences = suspects.find(options, accelerator)
     if accelerator.is_main_process:
         worst = found[: int(args.share * sentences)]
-        suspects.write(path, worst)
+        suspects.write_suspects(path, worst)
         print(f"{path}: the {len(worst)} most doubtful of {sentences} training sentences ({len(found)} are tagged "
               f"otherwise); look through them, then train with --exclude {path}")
     accelerator.end_training()
 
 
 def run_report(args) -> None:
-    from ner import study
-    from ner.evaluation import report
+    from ner.analysis import report
+    from ner.experiment import study
 
     folder = Path(args.folder)
-    for path in report.write(folder, study.planned_in(folder)):
+    for path in report.write_report(folder, study.planned_in(folder)):
         print(path)
 
 
 def run_compare(args) -> None:
-    from ner.evaluation import compare
+    from ner.analysis import compare
 
     print(f"A: {args.a}\nB: {args.b}\nF1 and differences in points\n")
-    print(compare.table(compare.compare(Path(args.a), Path(args.b))))
+    print(compare.comparison_table(compare.compare(Path(args.a), Path(args.b))))
 
 
 COMMANDS = {"score": run_score, "tag": run_tag, "errors": run_errors, "suspects": run_suspects, "report": run_report,

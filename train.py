@@ -8,8 +8,10 @@ import signal
 import sys
 from pathlib import Path
 
-from ner import study
-from ner.options import UserError, read_arguments, resolve
+from ner.experiment import study
+from ner.experiment.cli import read_arguments
+from ner.experiment.folder import new_folder
+from ner.options import UserError, resolve
 from ner.training.signals import Stopped
 
 QUICKSTART = Path(__file__).parent / "configs" / "quickstart.yaml"
@@ -28,10 +30,9 @@ def main(argv: list[str]) -> int:
         options = resolve(recipe, path)
         if options.resume and not options.output_dir:
             raise UserError("resume: name the run to continue with --output_dir")
-        from ner import experiment, files  # imports torch, which --help and a typo need not wait for
+        from ner.experiment import experiment  # imports torch, which --help and a typo need not wait for
 
-        folder = (Path(options.output_dir) if options.output_dir
-                  else files.new_folder(Path(path).stem if path else "run"))
+        folder = Path(options.output_dir) if options.output_dir else new_folder(Path(path).stem if path else "run")
         experiment.run(options, folder, folder.resolve().name)
     except (UserError, OSError) as error:
         print(f"train.py: {error}", file=sys.stderr)

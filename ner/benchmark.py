@@ -79,56 +79,63 @@ def ours(args, report) -> None:
     """Steps and evaluation of this project: the real pieces, timed from outside."""
     from accelerate import Accelerator
 
-    from ner import experiment
+    from ner.data import encoded
     from ner.evaluation.predict import predict
+    from ner.experiment import experiment
     from ner.training import loop, machine
 
     accelerator = Accelerator()
-    state, _, config = experiment.build(options_of(args), Path("unused"), accelerator)
+    state = experiment.build(options_of(args), Path("unused"), accelerator)
     if args.subwords:
         state.training = glued(state.training, args.subwords)
-    data = experiment.training_data(state)
     test = state.test["de"]
-    words = test.lengths[: args.eval_sentences]
-    windows = [window for window in test.windows if window.sentence < len(words)]
-    report({"rows": len(state.rows), "shape": [config.num_hidden_layers, config.hidden_size, config.intermediate_size]})
-    steps = loop.steps(state.model, state.optimizer, data, state.options, accelerator, state.progress, lambda: False)
+    test = encoded.first(test, args.eval_sentences or len(test.tokens))
+    config = state.config
+    report({"rows": len(state.vocabulary_rows),
+            "shape": [config.num_hidden_layers, config.hidden_size, config.intermediate_size]})
+    steps = loop.steps(state.model, state.optimizer, state.training, state.padding, state.options, accelerator,
+                       state.progress, lambda: False)
     for _ in range(args.steps):
         started = time.perf_counter()
         next(steps)
         seconds = time.perf_counter() - started
-        (batch,), labelled = loop.step_batches(data, state.progress.step - 1, state.options, 0, 1)
+        (batch,), labelled = loop.step_batches(state.training, state.padding, state.progress.step - 1, state.options, 0, 1)
         report(Step(seconds, batch["lengths"], batch["input_ids"].numel(), labelled,
                     machine.peak_memory_mib(accelerator.device)))
     for _ in range(EVALUATIONS):
         started = time.perf_counter()
-        predict(state.model, windows, words, state.tokenizer.pad_token_id, state.tokenizer.padding_side, accelerator)
-        report(len(words) / (time.perf_counter() - started))
+        predict(state.bare, test, state.padding, accelerator)
+        report(len(test.tokens) / (time.perf_counter() - started))
 
 
 def glued(training, subwords: int):
     """Sentences of exactly `subwords`, from neighbouring ones put together: same words, another length."""
     import numpy as np
 
-    windows = training.windows
+    windows = [window for sentence in training.windows for window in sentence]
     ids, labels = (np.concatenate([getattr(w, name)[1:-1] for w in windows]) for name in ("input_ids", "labels"))
     ends = [(getattr(windows[0], name)[:1], getattr(windows[0], name)[-1:]) for name in ("input_ids", "labels")]
     inner = subwords - 2
     parts = range(0, len(ids) - inner + 1, inner)
-    windows = [windows[0]._replace(input_ids=np.concatenate([ends[0][0], ids[i : i + inner], ends[0][1]]), sentence=n,
-                                   labels=np.concatenate([ends[1][0], labels[i : i + inner], ends[1][1]]))
-               for n, i in enumerate(parts)]
-    return training._replace(windows=windows, lengths=[subwords] * len(windows))
+    glued = [[windows[0]._replace(input_ids=np.concatenate([ends[0][0], ids[i : i + inner], ends[0][1]]),
+                                  labels=np.concatenate([ends[1][0], labels[i : i + inner], ends[1][1]]))]
+             for i in parts]
+    return training._replace(windows=glued, tokens=[["?"]] * len(glued))
 
 
 def trainer(args, report, grouped: bool) -> None:
     """The same with ``transformers.Trainer`` and its defaults, on the same windows."""
     from datasets import Dataset
-    from transformers import (AutoModelForTokenClassification, AutoTokenizer, DataCollatorForTokenClassification,
-                              Trainer, TrainerCallback, TrainingArguments)
+    from transformers import (
+        AutoModelForTokenClassification,
+        AutoTokenizer,
+        DataCollatorForTokenClassification,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+    )
 
-    from ner.data import corpora, sampling
-    from ner.evaluation import evaluate
+    from ner.data import corpora, encoded, sampling
     from ner.model import pretrained
     from ner.training import machine
 
@@ -138,9 +145,9 @@ def trainer(args, report, grouped: bool) -> None:
     corpus, tags = corpora.load(options)
 
     def rows(dataset) -> Dataset:
-        windows = evaluate.encode(dataset, tokenizer, options.max_length).windows
+        windows = encoded.encode(dataset, tokenizer, options.max_length).windows
         return Dataset.from_list([{"input_ids": w.input_ids.tolist(), "attention_mask": [1] * len(w.input_ids),
-                                   "labels": w.labels.tolist()} for w in windows])
+                                   "labels": w.labels.tolist()} for sentence in windows for w in sentence])
 
     fetched, started = collections.deque(), []  # the Trainer's loader is a batch ahead
 

@@ -1,48 +1,11 @@
-"""The folder of a run, and files that are there whole or not at all."""
+"""Files and folders that are there whole or not at all; tables as TSV; checksums."""
 
 import hashlib
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-
-from ner.options import Options, UserError
-from ner.recipe import read_recipe
-
-RUNS = Path(__file__).parent.parent / "runs"
-
-
-def new_folder(name: str) -> Path:
-    """runs/NAME, or the first of runs/NAME-2, runs/NAME-3 ... that is not there yet."""
-    folder, number = RUNS / name, 1
-    while folder.exists():
-        number += 1
-        folder = RUNS / f"{name}-{number}"
-    return folder
-
-
-def check_folder(folder: Path, options: Options) -> None:
-    """Refuse to write over a run, or over what has the name of a run's parts."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is a file; name a folder for output_dir")
-    config = folder / "config.yaml"
-    if is_finished(folder) and not options.resume:
-        raise UserError(f"{folder}: holds a finished run; name another output_dir or remove it")
-    if config.exists() and not options.resume:
-        raise UserError(f"{folder}: holds an unfinished run; continue it with --resume or name another output_dir")
-    if config.exists() and is_study(read_recipe(config)):
-        raise UserError(f"{folder}: holds a study, not a run; name another output_dir")
-    for part in ("model", "predictions"):
-        if (folder / part).exists() and not config.exists():
-            raise UserError(f"{folder}: holds a {part}/ of no run; name another output_dir or move it")
-
-
-def is_study(recipe: Mapping) -> bool:
-    """Whether a recipe, or the config.yaml of a folder, is one of several runs."""
-    return "runs" in recipe or recipe.get("seeds") is not None
-
-
-def is_finished(folder: Path) -> bool:
-    return (folder / "results.json").exists()
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -57,6 +20,41 @@ def write_whole(path: Path, text: str) -> None:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to be filled. When the block ends well, it takes the place of `folder`, with all of its files on
+    the disk; otherwise `folder` is as it was before."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    new, old = temporary / "new", temporary / "old"
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
+    try:
+        new.mkdir(parents=True)
+        yield new
+        for path in [*new.iterdir(), new]:
+            sync(path)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(new, folder)
+        sync(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def cell(value) -> str:
+    """A table cell on one line: backslash, tab and line ends are written as in C."""
+    text = f"{value:.4f}" if isinstance(value, float) else str(value)
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Tab-separated, UTF-8, no quotation marks.
+
+    pandas reads it with ``read_csv(path, sep="\\t", quoting=3, keep_default_na=False)``."""
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+        for row in (header, *rows):
+            file.write("\t".join(map(cell, row)) + "\n")
 
 
 def sync(path: Path) -> None:

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from seqeval.metrics.sequence_labeling import get_entities
+
+Span = tuple[int, int, str]  # first word, end word, type
 PANX_TYPES = ("PER", "ORG", "LOC")
 MAX_TYPE = 100  # characters; a longer one is a broken line, and would stand in every message about tags
 OTHER_SCHEMES = {"S-": ("BIOES", "B-"), "E-": ("BIOES", "I-"), "U-": ("BILOU", "B-"), "L-": ("BILOU", "I-")}
@@ -67,6 +70,10 @@ class TagSet:
             expected = ", ".join(self.names)
             raise ValueError(f"tag {error.args[0]!r} is outside the tag set; expected one of {expected}") from None
 
+    def names_of(self, labels: Iterable[int]) -> list[str]:
+        """The tags of ids."""
+        return [self.names[label] for label in labels]
+
 
 def tag_set(types: Iterable[str]) -> TagSet:
     """``O``, then ``B-T`` and ``I-T`` of every type: PAN-X's order for exactly PAN-X's types, else alphabetical."""
@@ -95,3 +102,11 @@ def iob1_to_iob2(tags: Sequence[str]) -> list[str]:
         "B-" + tag[2:] if tag.startswith("I-") and before[2:] != tag[2:] else tag
         for before, tag in zip(("O", *tags), tags)
     ]
+
+
+def spans(tags: Sequence[str]) -> list[Span]:
+    """The entities of a sentence as seqeval's default mode finds them: an ``I-X`` that continues no X opens one.
+
+    ``spans(["O", "I-ORG", "I-ORG", "B-ORG"]) -> [(1, 3, "ORG"), (3, 4, "ORG")]``
+    """
+    return [(first, last + 1, entity_type) for entity_type, first, last in get_entities(list(tags))]

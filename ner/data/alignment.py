@@ -23,7 +23,6 @@ class Window(NamedTuple):
 
     input_ids: np.ndarray  # (n,) int32
     labels: np.ndarray  # (n,) int32, -100 but on the first subword of each owned word
-    sentence: int
     first_word: int
 
 
@@ -40,8 +39,8 @@ def subwords(words: set[str], tokenizer) -> dict[str, list[int]]:
 
 def encode(
     sentences: list[list[str]], labels: list[list[int]], tokenizer, max_length: int, stride: int | None = None
-) -> list[Window]:
-    """Windows of at most `max_length` subwords, special tokens included, in the order of the sentences.
+) -> list[list[Window]]:
+    """The windows of every sentence, in order, each of at most `max_length` subwords, special tokens included.
 
     `labels` holds one id a word. Neighbouring windows of a long sentence share about `stride` subwords, by
     default half of `max_length`.
@@ -50,19 +49,19 @@ def encode(
     known = subwords({word for words in sentences for word in words}, tokenizer)
     first, last = [tokenizer.cls_token_id], [tokenizer.sep_token_id]
     room = max_length - 2
-    windows = []
-    for number, (words, ids) in enumerate(zip(sentences, labels, strict=True)):
+    result = []
+    for words, ids in zip(sentences, labels, strict=True):
         pieces = [known[word][:room] for word in words]
+        windows = []
         for start, stop, own, end in window_spans([len(p) for p in pieces], room, stride):
             window_labels = [IGNORED]
             for word in range(start, stop):
                 window_labels.append(ids[word] if own <= word < end else IGNORED)
                 window_labels += [IGNORED] * (len(pieces[word]) - 1)
             window_ids = first + [piece for word in range(start, stop) for piece in pieces[word]] + last
-            windows.append(
-                Window(np.array(window_ids, np.int32), np.array(window_labels + [IGNORED], np.int32), number, own)
-            )
-    return windows
+            windows.append(Window(np.array(window_ids, np.int32), np.array(window_labels + [IGNORED], np.int32), own))
+        result.append(windows)
+    return result
 
 
 def window_spans(sizes: list[int], room: int, stride: int) -> list[tuple[int, int, int, int]]:

@@ -49,6 +49,17 @@ class Sentence(NamedTuple):
     line: int
 
 
+class Raw(NamedTuple):
+    """Sentences as read; where there is no file, their `line` is their number, from 1."""
+
+    source: str
+    unit: str  # stands between source and line in a complaint: ":" or ", row "
+    sentences: list[Sentence]
+
+    def place(self, line: int) -> str:
+        return f"{self.source}{self.unit}{line}"
+
+
 def split_files(data_dir: Path, lang: str, split: str) -> list[Path]:
     """Everything in the language's folder that has a name of this split, a folder or a dead link included."""
     names = [name + extension for name in SPLIT_NAMES[split] for extension in EXTENSIONS]

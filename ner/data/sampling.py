@@ -4,16 +4,12 @@ Trade-off. Order is arithmetic, not a stream: a batch is a function of (seed, ep
 any step without reading what came before, on any number of processes. The price is one permutation an epoch, in memory.
 """
 
-import hashlib
 import math
-import re
-from pathlib import Path
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 
-from ner.data import readers
-from ner.options import UserError, shown
+from ner.options import UserError
 
 SUBSET_SEED = 42
 
@@ -33,57 +29,6 @@ def training_set(languages: dict[str, Dataset], num_sentences: int | None) -> Da
             rows = rows.shuffle(seed=SUBSET_SEED).select(range(num_sentences))
         parts.append(rows)
     return parts[0] if len(parts) == 1 else concatenate_datasets(parts).shuffle(seed=SUBSET_SEED)
-
-
-def sentence_hash(words: list[str]) -> str:
-    """16 hexadecimal digits that know a sentence by its words."""
-    return hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def without(training: Dataset, path: str) -> Dataset:
-    """The training set without the sentences that a TSV with the columns language, split, row and hash lists.
-
-    To be applied after fractions and subsets: the other sentences are then the ones of the run it is compared with.
-    Sentences of the file that this run does not train on are ignored; ``UserError`` where that is all of them, where a
-    hash is not that of the row's words, or where the file is not such a table.
-    """
-    places = {place: i for i, place in enumerate(zip(training["lang"], training["row"]))}
-    dropped = set()
-    for line, (lang, split, row, expected) in enumerate(exclusions(path), 2):
-        if split != "train" or not re.fullmatch("[0-9]{1,18}", row):
-            raise UserError(f"{path}:{line}: expected a row of the split train, "
-                            f"found row {shown(row)} of {shown(split)}")
-        i = places.get((lang, int(row)))
-        if i is not None:
-            found = sentence_hash(training[i]["tokens"])
-            if found != expected:
-                raise UserError(f"{path}:{line}: row {row} of {lang} has the hash {found}, not {shown(expected)}; "
-                                f"expected a file made from this very data")
-            dropped.add(i)
-    if not dropped:
-        raise UserError(f"{path}: names none of this run's training sentences")
-    if len(dropped) == len(training):
-        raise UserError(f"{path}: leaves no sentence to train on")
-    return training.select([i for i in range(len(training)) if i not in dropped])
-
-
-def exclusions(path: str) -> list[list[str]]:
-    """Language, split, row and hash of every line below the header."""
-    wanted = ("language", "split", "row", "hash")
-    try:
-        lines = [line for _, line in readers.numbered_lines(Path(path))]
-    except UserError as error:
-        raise UserError(f"exclude: {error}") from None
-    while lines and not lines[-1]:
-        lines.pop()
-    header, *rows = [line.split("\t") for line in lines] or [[]]
-    if not set(wanted) <= set(header):
-        raise UserError(f"{path}:1: expected the columns {', '.join(wanted)}, found {shown(', '.join(header))}")
-    places = [header.index(name) for name in wanted]
-    for line, row in enumerate(rows, 2):
-        if len(row) <= max(places):
-            raise UserError(f"{path}:{line}: expected {len(header)} cells separated by tabs, found {len(row)}")
-    return [[row[i] for i in places] for row in rows]
 
 
 def steps_per_epoch(sentences: int, batch_size: int) -> int:

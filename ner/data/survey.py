@@ -7,16 +7,15 @@ more (the chapter's 40,000 sentences: 10 s), and holds them in memory meanwhile.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import NamedTuple
 
 from datasets import Dataset
 
 from ner.data import corpora
 from ner.data.corpora import Corpus
-from ner.options import Options
+from ner.options import Options, with_role
 from ner.tags import TagSet
-
-SOURCE = ("dataset", "data_dir", "revision", "fractions", "sample_seed", "tags")  # options that tell data apart
 
 
 class Survey(NamedTuple):
@@ -31,7 +30,7 @@ def load(runs: Sequence[Options]) -> list[Survey]:
     """One `Survey` a source; ``UserError`` where something is missing."""
     groups: dict[str, list[Options]] = {}
     for options in runs:
-        groups.setdefault(repr([getattr(options, name) for name in SOURCE]), []).append(options)
+        groups.setdefault(repr(with_role(asdict(options), "of_data")), []).append(options)
     result = []
     for group in groups.values():
         wanted = {"train": union(options.train_langs for options in group),

@@ -1,1 +1,1 @@
-"""Weights -> numbers and pictures: prediction, scores, error analysis, reports."""
+"""Weights -> metrics: what an epoch needs and no more."""

@@ -20,6 +20,7 @@ import numpy as np
 import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from tabulate import tabulate
 from torch.utils.tensorboard import SummaryWriter
 
 FLUSH_SECONDS = 10
@@ -131,12 +132,10 @@ def classification_report(scores: Mapping) -> str:
     averages = {"micro": scores, "macro": scores["macro"], "weighted": scores["weighted"]}
     rows = [(name, row, row["support"]) for name, row in scores["by_type"].items()]
     rows += [(f"{name} average", row, scores["entities"]) for name, row in averages.items()]
-    width = max(len(name) for name, _, _ in rows)
-    lines = [f"{'':{width}}  precision  recall      f1  support"]
-    lines += [f"{name:{width}}  {row['precision']:9.4f}  {row['recall']:.4f}  {row['f1']:.4f}  {support:7,}"
-              for name, row, support in rows]
-    lines.insert(len(lines) - len(averages), "")
-    return "\n".join(lines)
+    lines = [[name, *(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")), f"{support:,}"]
+             for name, row, support in rows]
+    return tabulate(lines, ["", "precision", "recall", "f1", "support"], "plain", disable_numparse=True,
+                    colalign=["left", *["right"] * 4])
 
 
 def tag_part(name: str) -> str:

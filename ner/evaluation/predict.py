@@ -15,8 +15,9 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from ner.data import sampling
-from ner.data.alignment import IGNORED, Window
-from ner.data.collate import collate, to_device, word_logits
+from ner.data.alignment import Window
+from ner.data.collate import Padding, collate, to_device
+from ner.data.encoded import Encoded
 from ner.options import UserError
 
 SLOTS = 4096
@@ -31,23 +32,21 @@ class Predictions(NamedTuple):
 
 
 @torch.inference_mode()
-def predict(model, windows: list[Window], words: list[int], pad_id: int, padding_side: str,
-            accelerator: Accelerator, slots: int = SLOTS) -> Predictions:
-    """Predictions for sentences of `words` words each; every process returns all of them. ``UserError`` where the model
-    answers with anything but finite numbers."""
+def predict(model, encoded: Encoded, padding: Padding, accelerator: Accelerator, slots: int = SLOTS) -> Predictions:
+    """Predictions of a `TokenClassifier` (the model itself, as no gradients are exchanged here); every process returns
+    all of them. ``UserError`` where the model answers with anything but finite numbers."""
     model.eval()
-    starts = np.concatenate([[0], np.cumsum(words)])
-    twins = alike(windows)
-    batches = sampling.token_batches([len(window.input_ids) for window, *_ in twins], slots)
+    starts = np.concatenate([[0], np.cumsum(encoded.lengths)])
+    twins = alike(starts[:-1], encoded.windows)
+    batches = sampling.token_batches([len(window.input_ids) for (window, _), *_ in twins], slots)
     places, columns, column, answers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0, [torch.zeros(3, 0)]
     for part in batches[accelerator.process_index :: accelerator.num_processes]:
-        batch = collate([twins[i][0] for i in part], pad_id, padding_side)
-        for row in batch["order"]:
-            same = twins[part[row]]
-            owned = np.arange((same[0].labels != IGNORED).sum())
-            places += [starts[window.sentence] + window.first_word + owned for window in same]
+        batch = collate([twins[i][0][0] for i in part], padding)
+        for row, words in zip(batch["order"], batch["words"]):
+            same, owned = twins[part[row]], np.arange(words)
+            places += [start + owned for _, start in same]
             columns += [column + owned] * len(same)
-            column += len(owned)
+            column += words
         answers.append(answer(model, to_device(batch, accelerator.device)))
     mine = (np.concatenate(places), torch.cat([part.cpu() for part in answers], 1).numpy()[:, np.concatenate(columns)])
     everyone = gather_object([mine]) if accelerator.num_processes > 1 else [mine]
@@ -59,21 +58,23 @@ def predict(model, windows: list[Window], words: list[int], pad_id: int, padding
     return found
 
 
-def alike(windows: list[Window]) -> list[list[Window]]:
-    """The windows, those of the same subwords and labels together."""
-    found = {}
-    for window in windows:
-        found.setdefault((window.input_ids.tobytes(), window.labels.tobytes()), []).append(window)
+def alike(starts: np.ndarray, windows: list[list[Window]]) -> list[list[tuple[Window, int]]]:
+    """The windows of sentences that begin at the words `starts`, each with the number of the first word that it owns;
+    those of the same subwords and labels together."""
+    found: dict[tuple[bytes, bytes], list[tuple[Window, int]]] = {}
+    for start, sentence in zip(starts.tolist(), windows):
+        for window in sentence:
+            found.setdefault((window.input_ids.tobytes(), window.labels.tobytes()), []).append(
+                (window, start + window.first_word))
     return list(found.values())
 
 
 def answer(model, batch: dict) -> torch.Tensor:
     """(3, words) label, loss and confidence for the words that the batch's windows own, in reading order."""
-    logits, gold = word_logits(model, batch)
-    log_probabilities = logits.log_softmax(-1)
-    best, label = log_probabilities.max(-1)
-    loss = -log_probabilities.gather(1, gold[:, None])[:, 0]
-    return torch.stack([label.float(), loss, best.exp()])
+    gold = batch["labels"].flatten()[batch["slots"]][batch["wanted"]]
+    logits = model(**{**batch, "labels": None}).float()
+    label, confidence = model.classifier.decode(logits, batch["words"])
+    return torch.stack([label.float(), model.classifier.word_losses(logits, gold, batch["words"]), confidence])
 
 
 def assemble(parts: list[tuple[np.ndarray, np.ndarray]], count: int) -> Predictions:

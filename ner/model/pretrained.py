@@ -8,8 +8,6 @@ import copy
 import json
 import logging
 import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, AutoTokenizer
 
-from ner.files import sync
-from ner.model import bounds, builtin
-from ner.model.bounds import first_line, read_json, shortened
+from ner.files import whole_folder
+from ner.model import builtin, checks
+from ner.model.checks import first_line, read_json, shortened
 from ner.model.roberta import ACTIVATIONS, TokenClassifier
 from ner.options import UserError
 
@@ -35,13 +33,8 @@ FAMILY = {
 }
 FILES = ["*.json", "model.safetensors", "model-*.safetensors"]  # what is fetched from the Hub: no pickles, no code
 WORD_EMBEDDINGS = "roberta.embeddings.word_embeddings.weight"
-HEAD = ("classifier.weight", "classifier.bias")
-SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "layer_norm_eps",
-          "initializer_range")
+HEAD = "classifier."  # what the names of its tensors begin with
 CODE = ("auto_map", "custom_pipelines")  # where a folder names Python files of its own
-SPECIAL = ("cls_token", "sep_token", "unk_token", "pad_token")
-SHORTEST_WINDOW = 16  # subwords
-LONGEST_TRIAL = 64  # subwords of three characters; bytes of UTF-8 are 5
 
 
 def folder_of(name: str, revision: str | None = None) -> Path:
@@ -68,72 +61,37 @@ def load_config(folder: Path):
     family = content.get("model_type")
     if family not in list(FAMILY):
         raise UserError(f"{path}: model_type is {family!r}; expected one of {', '.join(FAMILY)}")
-    bounds.check_sizes(path, content)
+    checks.check_sizes(path, content)
     for code in CODE:
         content.pop(code, None)
     try:
         config = CONFIG_MAPPING[family].from_dict(content)
     except Exception as error:  # whatever the validators of transformers raise
         raise UserError(f"{path}: not a model configuration ({first_line(error)})") from None
-    for problem in problems(config):
+    for problem in checks.problems(config, ACTIVATIONS):
         raise UserError(f"{path}: {problem}")
     return config
-
-
-def problems(config) -> Iterator[str]:
-    """What keeps a configuration from being built; each may rely on the ones before it."""
-    if config.hidden_act not in ACTIVATIONS:
-        yield f"hidden_act is {config.hidden_act!r}; expected one of {', '.join(ACTIVATIONS)}"
-    if config.is_decoder:
-        yield "is_decoder is true; expected an encoder"
-    if config.hidden_size % config.num_attention_heads:
-        yield f"hidden_size {config.hidden_size} is no multiple of num_attention_heads {config.num_attention_heads}"
-    for name in SHARES:
-        if not 0 <= (getattr(config, name) or 0) < 1:
-            yield f"{name} is {getattr(config, name)}; expected 0 up to below 1"
-    if config.pad_token_id is None or not 0 <= config.pad_token_id < config.vocab_size:
-        yield f"pad_token_id is {config.pad_token_id}; expected an id below vocab_size {config.vocab_size}"
-    if config.max_position_embeddings - config.pad_token_id - 1 < SHORTEST_WINDOW:
-        yield (f"max_position_embeddings is {config.max_position_embeddings}; expected room for {SHORTEST_WINDOW} "
-               f"subwords behind the pad_token_id {config.pad_token_id}")
 
 
 def load_tokenizer(folder: Path, config):
     """The fast tokenizer of a model folder, ready for text split into words; all its ids have an embedding."""
     if not (folder / "tokenizer.json").is_file():  # transformers would make one up from five special tokens
         raise UserError(f"{folder}: holds no tokenizer.json; expected the files of a fast tokenizer")
-    bounds.check_files(folder)
+    checks.check_files(folder)
     given = {"config": copy.deepcopy(config), "trust_remote_code": False}
     if config.model_type == "roberta":
         given["add_prefix_space"] = True  # else GPT-2's BPE glues words together
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **given)
-        bounds.check_growth(folder, tokenizer)
-        # without special tokens, of which a template may add any number
-        plain = {"add_special_tokens": False, "verbose": False}
-        words = tokenizer(["a", "a", "\U000f0000"], is_split_into_words=True, **plain)
-        text = tokenizer("a a \U000f0000", **plain)
-        largest = max(tokenizer.get_vocab().values())
-        lacking = [name for name in SPECIAL if getattr(tokenizer, f"{name}_id") is None]  # recurses where <unk> is none
-    except UserError:
-        raise
     except Exception as error:  # transformers and tokenizers raise whatever their parsers do
         raise UserError(f"{folder}: the tokenizer cannot be used ({first_line(error)})") from None
-    if lacking:
-        raise UserError(f"{folder}: the tokenizer has no {lacking[0]}; expected one as in RoBERTa")
-    if not 0 < len(words.input_ids) <= LONGEST_TRIAL:
-        raise UserError(f"{folder}: the tokenizer makes {len(words.input_ids):,} subwords of three characters; "
-                        f"expected a template that takes a sentence once")
-    if words.input_ids != text.input_ids:
-        raise UserError(f"{folder}: the tokenizer reads words that come one by one as parts of one word; expected the "
-                        f"tokenizer class of the model's family with add_prefix_space, or a pre-tokenizer that sets it")
-    if tokenizer.pad_token_id != config.pad_token_id:
-        raise UserError(f"{folder}: the tokenizer pads with id {tokenizer.pad_token_id}, "
-                        f"config.json says {config.pad_token_id}")
-    if largest >= config.vocab_size:
-        raise UserError(f"{folder}: the tokenizer has ids up to {largest}, but vocab_size is {config.vocab_size}; "
-                        f"expected the tokenizer that the model was trained with")
+    checks.check_tokenizer(folder, tokenizer, config)
     return tokenizer
+
+
+def word_embeddings(model: nn.Module) -> nn.Parameter:
+    """The parameter that `WORD_EMBEDDINGS` names, also where `model` is wrapped, as by peft."""
+    return next(p for name, p in model.named_parameters() if name.endswith(WORD_EMBEDDINGS))
 
 
 def weight_files(folder: Path) -> dict[str, tuple[Path, str]]:
@@ -174,44 +132,33 @@ def read_tensor(folder: Path, name: str) -> Tensor:
     files = weight_files(folder)
     if name not in files:
         raise UserError(f"{folder}: the tensor {name} is missing")
-    return checked(*files[name])
-
-
-def checked(path: Path, name: str, shape: torch.Size | None = None) -> Tensor:
-    """A tensor of a safetensors file in fp32, all of it finite, of `shape` where that is known."""
-    with safe_open(path, "pt") as file:
-        found = file.get_slice(name).get_shape()  # before reading: a file can claim any
-        if shape is not None and found != list(shape):
-            raise UserError(f"{path}: the tensor {name} has shape {found}; config.json says {list(shape)}")
-        tensor = file.get_tensor(name)
-    if not tensor.is_floating_point():
-        raise UserError(f"{path}: the tensor {name} is of type {tensor.dtype}; expected floating-point numbers")
-    tensor = tensor.float()
-    if not torch.isfinite(tensor).all():
-        raise UserError(f"{path}: the tensor {name} holds values that are no finite numbers")
-    return tensor
+    return checks.read_checked(*files[name])
 
 
 def load_model(folder: Path, config, attention: str, rows: np.ndarray | None = None,
-               new_head: torch.Generator | None = None, tags: tuple[str, ...] = ()):
+               new_head: torch.Generator | None = None, tags: tuple[str, ...] = ()) -> TokenClassifier:
     """A `TokenClassifier` with the weights of `folder`, in fp32 on the CPU.
 
-    rows: keep these rows of the word embeddings only (active vocabulary). new_head: draw the head from this generator,
-    as transformers initialises it (normal, sd `initializer_range`; zero bias), unless the folder has a head for just
-    `tags`: that one is kept, its rows put in their order. Without new_head, the head must be in the folder.
+    rows: keep these rows of the word embeddings only (active vocabulary). new_head: draw the head from this generator
+    (`Head.initialise`), unless the folder has a head for just `tags`: that one is kept, its rows put in their order.
+    Without new_head, the head must be in the folder.
     """
     with torch.device("meta"):
         model = TokenClassifier(config, attention)
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    head = [name for name in shapes if name.startswith(HEAD)]
     if rows is not None:
         model.roberta.embeddings.word_embeddings = nn.Embedding(
             len(rows), config.hidden_size, config.pad_token_id, device="meta")
     files, state, order = weight_files(folder), {}, None
     if new_head is not None:
-        order = head_order(folder, tags) if files.keys() >= set(HEAD) else None
+        order = head_order(folder, tags) if files.keys() >= set(head) else None
+        if head != [f"{HEAD}weight", f"{HEAD}bias"] and order != list(range(len(tags))):
+            order = None  # what else such a head holds by tag cannot be put in another order from here
         if order is None:
-            weight = torch.randn(shapes[HEAD[0]], generator=new_head) * config.initializer_range
-            state = dict(zip(HEAD, (weight, torch.zeros(shapes[HEAD[1]]))))
+            model.classifier.to_empty(device="cpu")
+            model.classifier.initialise(config.initializer_range, new_head)
+            state = {name: model.get_parameter(name).data for name in head}
         else:
             logger.warning("%s: has a head for these tags, training goes on from it", folder)
     missing = sorted(shapes.keys() - files.keys() - state.keys())
@@ -219,8 +166,8 @@ def load_model(folder: Path, config, attention: str, rows: np.ndarray | None = N
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(f"{folder}: the tensor {missing[0]}{more} is missing in its safetensors files")
     for name in [name for name in shapes if name not in state]:
-        tensor = checked(*files[name], shapes[name])
-        chosen = rows if name == WORD_EMBEDDINGS else order if name in HEAD else None
+        tensor = checks.read_checked(*files[name], shapes[name])
+        chosen = rows if name == WORD_EMBEDDINGS else order if name in head else None
         state[name] = tensor.clone() if chosen is None else tensor[torch.as_tensor(chosen)]
     model.load_state_dict(state, assign=True, strict=True)
     return model
@@ -242,26 +189,20 @@ def save_model(folder: Path, state: dict[str, Tensor], config, tokenizer, tags: 
     config.label2id = {tag: i for i, tag in enumerate(tags)}
     config.architectures = [FAMILY[config.model_type]]
     config.dtype = "float32"
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    new, old = temporary / "new", temporary / "old"
-    shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
+    with torch.device("meta"):
+        expected = dict(TokenClassifier(config).named_parameters()).keys()
+    if odd := sorted(expected ^ state.keys()):
+        raise ValueError(f"{folder}: the tensors {', '.join(odd[:3])} are missing or unknown; expected those of a "
+                         f"TokenClassifier, with what was added to its linear maps merged into them")
     try:
-        new.mkdir(parents=True)
-        config.save_pretrained(new)
-        save_tokenizer(new, tokenizer)
-        tensors = {name: tensor.contiguous() for name, tensor in state.items()}
-        save_file(tensors, new / "model.safetensors", {"format": "pt"})
-        (new / "README.md").write_text(card, encoding="utf-8")
-        for path in [*new.iterdir(), new]:
-            sync(path)  # before results.json says that the run has finished
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(new, folder)
-        sync(folder.parent)
+        with whole_folder(folder) as new:
+            config.save_pretrained(new)
+            save_tokenizer(new, tokenizer)
+            tensors = {name: tensor.contiguous() for name, tensor in state.items()}
+            save_file(tensors, new / "model.safetensors", {"format": "pt"})
+            (new / "README.md").write_text(card, encoding="utf-8")
     except Exception as error:  # a full disk is another kind of error to each of the writers
         raise UserError(f"{folder}: the model could not be written ({first_line(error)})") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def save_tokenizer(folder: Path, tokenizer) -> None:

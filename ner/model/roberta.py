@@ -6,11 +6,6 @@ computed, and behind the last attention only the subwords whose logits are wante
 of the tokens). ``attention="padded"`` is the plain way on the same weights; both give the same logits, and tests hold
 them to each other and to transformers. Checkpoints go both ways untouched.
 
-Measured on 2 CPU cores (12 layers of 384, 64 German sentences of 18 subwords), by leaving parts out: the linear maps
-are 80 % of a step, at the rate at which this machine multiplies such matrices when they do not lie in its caches;
-attention is 10 %, GELU 3 to 5, dropout 2 (a tenth before `dropout`). One product for query, key and value instead of
-three made the step 6 % faster.
-
 Shapes: B sentences, L padded length, T packed tokens, H hidden, A heads, V vocabulary, K tags.
 Architecture: Liu et al. 2019 (arXiv:1907.11692), Conneau et al. 2020 (arXiv:1911.02116).
 """
@@ -20,9 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ner.model import packing
-from ner.model.attention import attend
-from ner.model.dropout import Dropout
-from ner.model.linear import Linear, linear
+from ner.model.cpu import Dropout, Linear, attend, linear
+from ner.model.head import Head
 
 ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
 GROUPS = 4  # of rows in packed attention
@@ -46,6 +40,11 @@ class Embeddings(nn.Module):
         return self.dropout(self.LayerNorm(x + self.token_type_embeddings.weight[0]))
 
 
+def is_plain(part: nn.Module) -> bool:
+    """Whether a linear map is only its weight and bias, so that these may be used without calling it."""
+    return type(part) is Linear and not (part._forward_hooks or part._forward_pre_hooks)
+
+
 class SelfAttention(nn.Module):
     def __init__(self, config):
         super().__init__()
@@ -57,10 +56,12 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, layout: packing.Layout) -> Tensor:
         """(T, H) -> (T, H), each token attending to the tokens of its own row."""
-        # One product instead of three: an addition of gradients less for each, and one layout of rows for all.
         parts = (self.query, self.key, self.value)
-        qkv = linear(x, torch.cat([part.weight for part in parts]),
-                     torch.cat([part.bias for part in parts]))  # (T, 3 H)
+        if all(map(is_plain, parts)):
+            # One product instead of three: an addition of gradients less for each, and one layout of rows for all.
+            qkv = linear(x, torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))
+        else:  # an adapter, a parametrisation, a hook: whatever it does, it does when it is called
+            qkv = torch.cat([part(x) for part in parts], -1)  # (T, 3 H)
         if layout.slots is not None:
             qkv = packing.Scatter.apply(qkv, layout.slots, layout.size)
         dropout = self.dropout if self.training else 0.0
@@ -119,24 +120,25 @@ class Roberta(nn.Module):
 
 
 class TokenClassifier(nn.Module):
-    """RoBERTa, dropout, linear: padded batch in, one row of logits a real token out."""
+    """RoBERTa and a head: padded batch in, one row of logits for each real token out, or the loss."""
 
     def __init__(self, config, attention: str = "packed"):
         super().__init__()
         self.config = config
         self.attention = attention
         self.roberta = Roberta(config)
-        dropout = config.classifier_dropout
-        self.dropout = Dropout(config.hidden_dropout_prob if dropout is None else dropout)
-        self.classifier = Linear(config.hidden_size, config.num_labels)
+        self.classifier = Head(config)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, lengths: list[int] | None = None,
-                slots: Tensor | None = None, wanted: Tensor | None = None) -> Tensor:
-        """(B, L) ids and mask -> (T, K) logits of the real tokens, in reading order, or (W, K) of the `wanted` ones.
+                slots: Tensor | None = None, wanted: Tensor | None = None, labels: Tensor | None = None,
+                words: list[int] | None = None) -> Tensor:
+        """(B, L) ids and mask -> (T, K) logits of the real tokens, in reading order, or (W, K) of the `wanted` ones;
+        with `labels` (B, L) the loss instead, summed over the words, which are the `wanted` tokens.
 
-        `lengths` (real tokens a row) and `slots` (`packing.token_index` of the mask) come with every batch of the
+        The loss is computed in here, because a wrapper for several processes sees only what happens in a forward pass.
+        `lengths` (real tokens in each row) and `slots` (`packing.token_index` of the mask) come with every batch of the
         collator; without them they are read from the mask, for which a GPU has to be waited for. `wanted`: places among
-        the T tokens.
+        the T tokens. `words`: how many of them each row has.
         """
         if lengths is None or slots is None:
             lengths, slots = attention_mask.sum(1).tolist(), packing.token_index(attention_mask)
@@ -153,4 +155,14 @@ class TokenClassifier(nn.Module):
             layout = packing.Layout([group], None, rows * width)
             x = self.roberta(input_ids.flatten(), position_ids.flatten(), layout, None)[slots]
             x = x if wanted is None else x[wanted]
-        return self.classifier(self.dropout(x))
+        logits = self.classifier(x)
+        if labels is None:
+            return logits
+        gold = labels.flatten()[slots]
+        return self.classifier.loss(logits.float(), gold if wanted is None else gold[wanted], words)
+
+
+def freeze(model: TokenClassifier, layers: int) -> None:
+    """Keep the embeddings and the lowest `layers` as they are: no gradient, no moments, no backward pass below them."""
+    for part in (model.roberta.embeddings, *model.roberta.encoder["layer"][:layers]):
+        part.requires_grad_(False)

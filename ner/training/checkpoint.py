@@ -8,7 +8,6 @@ or read. Trade-off: reading everything once for the checksums costs about as lon
 
 import dataclasses
 import json
-import os
 import random
 import shutil
 from pathlib import Path
@@ -20,18 +19,12 @@ from accelerate.utils import gather_object
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ner.files import checksum, sync
+from ner.files import checksum, whole_folder
 from ner.options import UserError
 from ner.training.loop import Progress
 
 KEPT = 2
 MANIFEST = "manifest.json"
-ANYWHERE = ("output_dir", "resume", "log_every", "checkpoint_every", "push_to_hub", "public")  # options that may differ
-
-
-def identity_options(recipe: dict) -> dict:
-    """The options of `recipe` that change the result."""
-    return {name: value for name, value in recipe.items() if name not in ANYWHERE}
 
 
 def random_state() -> dict[str, torch.Tensor]:
@@ -55,28 +48,34 @@ def restore_random_state(state: dict[str, torch.Tensor]) -> None:
         torch.cuda.set_rng_state(state["cuda"])
 
 
-def moments(model, optimizer) -> dict[str, torch.Tensor]:
-    """AdamW's state by parameter name: ``exp_avg/NAME``, ``exp_avg_sq/NAME``, ``step/NAME``."""
+def optimizer_state(model, optimizer) -> tuple[dict[str, torch.Tensor], dict]:
+    """What an optimizer keeps of each parameter that it has updated, by ``KEY/NAME`` (``exp_avg/NAME``): tensors, and
+    other values, which must go into JSON."""
     names = {parameter: name for name, parameter in model.named_parameters()}
-    return {f"{key}/{names[parameter]}": value
-            for parameter, state in optimizer.state.items() for key, value in state.items()}
+    state = {f"{key}/{names[parameter]}": value for parameter, of_parameter in optimizer.state.items()
+             for key, value in of_parameter.items()}
+    tensors = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+    return tensors, {key: value for key, value in state.items() if key not in tensors}
 
 
-def restore_moments(model, optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Raises ``ValueError`` where `tensors` are not what AdamW keeps of these parameters.
+def restore_optimizer_state(model, optimizer, tensors: dict[str, torch.Tensor], values: dict, wanted: list[str]) -> None:
+    """Raises ``ValueError`` where `tensors` are not `wanted`, or no state of parameters of this model that train.
 
-    Before its first update it keeps nothing.
+    Before its first update, an optimizer keeps nothing.
     """
-    parameters = dict(model.named_parameters())
-    wanted = {f"{kind}/{name}": p.shape if kind != "step" else () for name, p in parameters.items()
-              for kind in ("exp_avg", "exp_avg_sq", "step")}
-    odd = {key for key in wanted | tensors
-           if key not in wanted or key not in tensors or tensors[key].shape != wanted[key]}
-    if tensors and odd:
-        raise ValueError(f"AdamW's state does not fit the model: {', '.join(sorted(odd)[:3])}")
-    for key, value in tensors.items():
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    for key, value in {**tensors, **values}.items():
         kind, name = key.split("/", 1)
-        optimizer.state[parameters[name]][kind] = value.to(parameters[name].device)  # steps too: the optimizer is fused
+        if isinstance(value, torch.Tensor):
+            # Of the parameter's shape, one number, or factored (Adafactor keeps a row and a column of a matrix).
+            fits = name in trained and (not value.shape or value.dim() == trained[name].dim() and all(
+                ours in (1, theirs) for ours, theirs in zip(value.shape, trained[name].shape)))
+            if not fits:
+                raise ValueError(f"the optimizer's {key} of shape {tuple(value.shape)} does not fit the model")
+            value = value.to(trained[name].device)  # steps too: the optimizer is fused
+        optimizer.state[trained[name]][kind] = value
+    if odd := sorted(tensors.keys() ^ set(wanted)):
+        raise ValueError(f"the optimizer's state lacks or adds {', '.join(odd[:3])}")
 
 
 def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Progress, identity: dict,
@@ -89,14 +88,15 @@ def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Pr
     states = gather_object([random_state()]) if accelerator.num_processes > 1 else [random_state()]
     if accelerator.is_main_process:
         new = folder / f"step-{progress.step}"
+        tensors, values = optimizer_state(model, optimizer)
         write_folder(new, {
             "weights.safetensors": {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()},
-            "moments.safetensors": {name: t.detach().cpu().contiguous()
-                                    for name, t in moments(model, optimizer).items()},
+            "moments.safetensors": {name: t.detach().cpu().contiguous() for name, t in tensors.items()},
             "random.safetensors": {f"{rank}/{name}": t
                                    for rank, state in enumerate(states) for name, t in state.items()},
             **({"best.safetensors": best} if best else {}),
         }, {"progress": dataclasses.asdict(progress), "identity": identity, "processes": len(states),
+            "optimizer": {"tensors": sorted(tensors), "values": values},
             "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None})
         # Damaged ones were set aside when the run was continued, so these are whole; a later one is none of this run.
         before = sorted((path for path in found(folder) if step_of(path) < progress.step), key=step_of)
@@ -107,22 +107,14 @@ def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Pr
 
 def write_folder(folder: Path, tensors: dict[str, dict[str, torch.Tensor]], state: dict) -> None:
     """A folder of files with a manifest; under its name only when all of it is on the disk."""
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        temporary.mkdir(parents=True)
-        for name, content in tensors.items():
-            save_file(content, temporary / name)
-        (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
-        sums = {path.name: checksum(path) for path in sorted(temporary.iterdir())}
-        (temporary / MANIFEST).write_text(json.dumps(sums), encoding="utf-8")
-        for path in [*temporary.iterdir(), temporary]:
-            sync(path)
-        shutil.rmtree(folder, ignore_errors=True)  # a damaged one of the same step
-        os.replace(temporary, folder)
-        sync(folder.parent)
+        with whole_folder(folder) as new:
+            for name, content in tensors.items():
+                save_file(content, new / name)
+            (new / "state.json").write_text(json.dumps(state), encoding="utf-8")
+            sums = {path.name: checksum(path) for path in sorted(new.iterdir())}
+            (new / MANIFEST).write_text(json.dumps(sums), encoding="utf-8")
     except Exception as error:  # safetensors has its own kind for a full disk
-        shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(f"{folder}: the checkpoint could not be written ({error}); older ones are untouched, "
                         f"free the disk and continue with --resume") from None
 
@@ -176,7 +168,9 @@ def read(path: Path, accelerator: Accelerator, model, optimizer,
         state = json.loads((path / "state.json").read_text(encoding="utf-8"))
         compare(path, state["identity"], identity)
         model.load_state_dict(load_file(path / "weights.safetensors"), strict=True)
-        restore_moments(model, optimizer, load_file(path / "moments.safetensors"))
+        kept = state["optimizer"]
+        restore_optimizer_state(model, optimizer, load_file(path / "moments.safetensors"), kept["values"],
+                                kept["tensors"])
         if accelerator.scaler is not None:
             accelerator.scaler.load_state_dict(state["scaler"])
         rank = accelerator.process_index

@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 
 from ner.data import sampling
 from ner.data.alignment import IGNORED, Window
-from ner.data.collate import collate, to_device, word_logits
+from ner.data.collate import Padding, collate, to_device
+from ner.data.encoded import Encoded
 from ner.options import Options, UserError
 from ner.training import optim
 
@@ -48,22 +48,6 @@ class Progress:
     epochs: list[dict] = field(default_factory=list)  # what results.json says of each epoch
 
 
-class TrainingData(NamedTuple):
-    """The training windows, grouped by sentence, and how to pad them."""
-
-    sentences: list[list[Window]]
-    source: list[tuple[str, int]]  # language and row in the source of every sentence
-    pad_id: int
-    padding_side: str
-
-
-def group_by_sentence(windows: list[Window], count: int) -> list[list[Window]]:
-    groups = [[] for _ in range(count)]
-    for window in windows:
-        groups[window.sentence].append(window)
-    return groups
-
-
 def total_steps(sentences: int, options: Options) -> int:
     steps = options.epochs * sampling.steps_per_epoch(sentences, options.batch_size)
     return min(steps, options.max_steps or steps)
@@ -73,26 +57,21 @@ def word_count(window: Window) -> int:
     return int((window.labels != IGNORED).sum())
 
 
-def sentences_of(data: TrainingData, options: Options, step: int) -> np.ndarray:
+def sentences_of(training: Encoded, options: Options, step: int) -> np.ndarray:
     """The numbers of the sentences of a step."""
-    return sampling.step_sentences(len(data.sentences), options.batch_size, options.seed, step)
+    return sampling.step_sentences(len(training.tokens), options.batch_size, options.seed, step)
 
 
-def step_batches(data: TrainingData, step: int, options: Options, rank: int, processes: int) -> tuple[list[dict], int]:
+def step_batches(training: Encoded, padding: Padding, step: int, options: Options, rank: int,
+                 processes: int) -> tuple[list[dict], int]:
     """This process's micro-batches of a step, and the labelled words of the step over all processes."""
-    windows = [window for sentence in sentences_of(data, options, step) for window in data.sentences[sentence]]
+    windows = [window for sentence in sentences_of(training, options, step) for window in training.windows[sentence]]
     lengths = [len(window.input_ids) for window in windows]
     # A pass without windows joins with two special tokens and no label: zero loss, zero gradient.
-    nothing = Window(windows[0].input_ids[[0, -1]], np.full(2, IGNORED, np.int32), -1, 0)
+    nothing = Window(windows[0].input_ids[[0, -1]], np.full(2, IGNORED, np.int32), 0)
     parts = sampling.micro_batches(lengths, rank, processes, options.micro_batch_size)
-    batches = [collate([windows[i] for i in part] or [nothing], data.pad_id, data.padding_side) for part in parts]
+    batches = [collate([windows[i] for i in part] or [nothing], padding) for part in parts]
     return batches, sum(word_count(window) for window in windows)
-
-
-def loss_sum(model: nn.Module, batch: dict) -> torch.Tensor:
-    """Cross-entropy in nats, summed over the batch's labelled words."""
-    logits, labels = word_logits(model, batch)
-    return F.cross_entropy(logits, labels, reduction="sum")
 
 
 def accumulate(model: nn.Module, batches: list[dict], words: int, accelerator: Accelerator) -> torch.Tensor:
@@ -101,7 +80,7 @@ def accumulate(model: nn.Module, batches: list[dict], words: int, accelerator: A
     for i, batch in enumerate(batches):
         last = i + 1 == len(batches)
         with contextlib.nullcontext() if last else accelerator.no_sync(model):
-            loss = loss_sum(model, to_device(batch, accelerator.device))
+            loss = model(**to_device(batch, accelerator.device))
             # The wrapper averages gradients over processes; the sum over words wants them added up.
             accelerator.backward(loss * (accelerator.num_processes / max(words, 1)))
         total += loss.detach()
@@ -112,7 +91,7 @@ def train_step(model, optimizer, batches: list[dict], words: int, rate: float, m
                accelerator: Accelerator, asked_to_stop: bool = False) -> StepResult:
     """One optimizer step. Raises ``FloatingPointError`` before the update where loss or gradient is not finite."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("lr_factor", 1.0)
     loss = accumulate(model, batches, words, accelerator)
     norm = accelerator.clip_grad_norm_(model.parameters(), max_grad_norm)
     stop = torch.tensor(float(asked_to_stop), device=loss.device)
@@ -128,16 +107,16 @@ def train_step(model, optimizer, batches: list[dict], words: int, rate: float, m
     return StepResult(loss / max(words, 1), norm, moved, stop > 0)
 
 
-def steps(model, optimizer, data: TrainingData, options: Options, accelerator: Accelerator, progress: Progress,
-          asked_to_stop) -> Iterator[StepResult]:
+def steps(model, optimizer, training: Encoded, padding: Padding, options: Options, accelerator: Accelerator,
+          progress: Progress, asked_to_stop) -> Iterator[StepResult]:
     """Train from `progress` on, one yield an optimizer step; `progress` is up to date at every yield.
 
     asked_to_stop: a function that says whether this process was told to stop; the processes agree on it within the
     step.
     """
-    total = total_steps(len(data.sentences), options)
+    total = total_steps(len(training.tokens), options)
     while progress.step < total:
-        batches, words = step_batches(data, progress.step, options, accelerator.process_index,
+        batches, words = step_batches(training, padding, progress.step, options, accelerator.process_index,
                                       accelerator.num_processes)
         rate = optim.learning_rate(progress.updates, total, options.learning_rate, options.warmup_ratio)
         model.train()
@@ -146,7 +125,7 @@ def steps(model, optimizer, data: TrainingData, options: Options, accelerator: A
                                 asked_to_stop())
         except FloatingPointError as error:
             raise UserError(f"step {progress.step + 1}: {error}; stopped before the update (training sentences by "
-                            f"row in their source: {names_of(data, options, progress.step)}); "
+                            f"row in their source: {names_of(training, options, progress.step)}); "
                             f"a lower learning_rate or other data would be right") from None
         progress.step += 1
         progress.updates += result.moved
@@ -155,9 +134,9 @@ def steps(model, optimizer, data: TrainingData, options: Options, accelerator: A
         yield result
 
 
-def names_of(data: TrainingData, options: Options, step: int) -> str:
+def names_of(training: Encoded, options: Options, step: int) -> str:
     """The sentences of a step by language and row in their source: ``de 3, 17, 20; fr 4``."""
     rows = {}
-    for lang, row in sorted(data.source[i] for i in sentences_of(data, options, step)):
+    for lang, row in sorted(training.source[i] for i in sentences_of(training, options, step)):
         rows.setdefault(lang, []).append(str(row))
     return "; ".join(f"{lang} {', '.join(of_lang)}" for lang, of_lang in rows.items())

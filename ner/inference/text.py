@@ -13,6 +13,8 @@ ones that do not, differ in typographic marks alone.
 import re
 from typing import NamedTuple
 
+from ner.tags import spans
+
 ALONE = re.escape("()[]{}<>«»‹›„“”‟‚\"`（）［］「」『』【】《》〈〉!?;%&/@$|¡¿…•，、。！？；：")
 EMOJI = "\u2190-\u21ff\u2300-\u24ff\u2580-\u2bff\U0001f000-\U0001faff"
 LETTER = rf"[^\s{ALONE}{EMOJI}—―,:.'’‘-]"  # whatever stands in a word without conditions
@@ -73,21 +75,14 @@ def keeps_period(text: str, start: int, end: int) -> bool:
 def entities(tags: list[str], words: list[Word], text: str, scores: list[float] | None) -> list[dict]:
     """Type, text, start and end of each entity in order and, if every word has a score, their mean.
 
-    IOB2 read as seqeval does by default: an ``I-X`` that does not continue an X opens an entity. ValueError where tags,
-    words and scores differ in number.
+    ValueError where tags, words and scores differ in number.
     """
-    found: list[tuple[str, list[tuple[Word, float]]]] = []
-    before = "O"
-    for tag, word, score in zip(tags, words, [0.0] * len(words) if scores is None else scores, strict=True):
-        if tag.startswith("I-") and before[2:] == tag[2:]:
-            found[-1][1].append((word, score))
-        elif tag != "O":
-            found.append((tag[2:], [(word, score)]))
-        before = tag
-    result = []
-    for entity_type, parts in found:
-        start, end = parts[0][0].start, parts[-1][0].end
-        entity = {"type": entity_type, "text": text[start:end], "start": start, "end": end}
-        mean = {} if scores is None else {"score": float(sum(score for _, score in parts) / len(parts))}
-        result.append(entity | mean)
-    return result
+    if not len(tags) == len(words) == len(words if scores is None else scores):
+        raise ValueError(f"{len(tags)} tags for {len(words)} words: expected as many, and as many scores")
+    found = []
+    for first, end, entity_type in spans(tags):
+        start, stop = words[first].start, words[end - 1].end
+        entity = {"type": entity_type, "text": text[start:stop], "start": start, "end": stop}
+        mean = {} if scores is None else {"score": sum(scores[first:end]) / (end - first)}
+        found.append(entity | mean)
+    return found

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from ner.analysis import compare, notes, plots
+from ner.analysis.collect import Matrix, ReportedRun, collect, crossing, curve, matrix
+from ner.analysis.notes import DASH, markdown_table, points
 from ner.data import survey
-from ner.evaluation import board, compare, figures, notes
-from ner.evaluation.notes import DASH, points, table
-from ner.evaluation.runs import Matrix, Run, collect, crossing, curve, matrix
+from ner.evaluation import board
 from ner.files import write_whole
 from ner.options import Options, UserError, as_recipe, resolve
 
@@ -39,11 +40,11 @@ def differences(rows: Matrix, langs: Sequence[str]) -> list[tuple[str, str, dict
     return result
 
 
-def write(folder: Path, planned: Mapping[str, Options]) -> list[Path]:
+def write_report(folder: Path, planned: Mapping[str, Options]) -> list[Path]:
     """Write the report on all runs in `folder` into it; returns what was written. ``UserError`` where there is none."""
     runs = collect(folder, planned)
     langs = survey.union(run.options["eval_langs"] for run in runs)
-    drawn: dict[str, figures.Figure] = {}
+    drawn: dict[str, plots.Figure] = {}
     rows = matrix(runs, langs)
     parts = [f"# {folder.resolve().name}\n", notes.opening(runs), matrix_part(rows, langs, drawn),
              difference_part(rows, langs), *(curve_part(runs, rows, langs, lang, drawn) for lang in langs),
@@ -51,7 +52,7 @@ def write(folder: Path, planned: Mapping[str, Options]) -> list[Path]:
              speed_part(runs), data_part(runs)]
     text = "\n".join(part for part in parts if part)
     (folder / "figures").mkdir(exist_ok=True)
-    images = {name: figures.save(figure, folder / "figures" / f"{name}.png") for name, figure in drawn.items()}
+    images = {name: plots.save(figure, folder / "figures" / f"{name}.png") for name, figure in drawn.items()}
     write_whole(folder / "REPORT.md", text)
     for old in (folder / "report").glob("events.out.tfevents.*"):
         old.unlink()
@@ -61,7 +62,7 @@ def write(folder: Path, planned: Mapping[str, Options]) -> list[Path]:
     return [folder / "REPORT.md", *(folder / "figures" / f"{name}.png" for name in drawn), folder / "report"]
 
 
-def picture(drawn: dict, name: str, figure: figures.Figure, text: str) -> str:
+def picture(drawn: dict, name: str, figure: plots.Figure, text: str) -> str:
     drawn[name] = figure
     return f"![{text}](figures/{name}.png)\n"
 
@@ -73,9 +74,9 @@ def matrix_part(rows: Matrix, langs: Sequence[str], drawn: dict) -> str:
     shown = {"test F1 with 95 % interval": ours} | ({notes.PUBLISHED_NAME: theirs} if theirs else {})
     parts = ["## F1 by training and test language\n", "Micro F1 on the test sets in points, with 95 % bootstrap "
              "intervals over sentences. `each`: the language evaluated on is the only one trained on.\n",
-             table(["fine-tuned on", *langs], [[label, *map(points, row.values())] for label, row in ours.items()])]
+             markdown_table(["fine-tuned on", *langs], [[label, *map(points, row.values())] for label, row in ours.items()])]
     if ours:
-        parts.append(picture(drawn, "f1_matrix", figures.heat_map(shown, langs), "F1 by training and test language"))
+        parts.append(picture(drawn, "f1_matrix", plots.heat_map(shown, langs), "F1 by training and test language"))
     if theirs:
         parts.append(notes.against_published(ours, theirs, langs))
         parts.append(notes.why(rows, ours, theirs, langs))
@@ -92,11 +93,11 @@ def difference_part(rows: Matrix, langs: Sequence[str]) -> str:
              if row else [what, lang, "other test sentences", DASH, DASH] for what, lang, row in found]
     return "\n".join(["## Differences\n", "Both models on the same test sentences: difference of F1 in points with "
                       "95 % interval, and two-sided p of the paired bootstrap and of approximate randomisation.\n",
-                      table(["", "language", "difference", "p bootstrap", "p randomisation"], cells),
+                      markdown_table(["", "language", "difference", "p bootstrap", "p randomisation"], cells),
                       notes.gains([(what, lang, row) for what, lang, row in found if row])])
 
 
-def curve_part(runs: Sequence[Run], rows: Matrix, langs: Sequence[str], lang: str, drawn: dict) -> str:
+def curve_part(runs: Sequence[ReportedRun], rows: Matrix, langs: Sequence[str], lang: str, drawn: dict) -> str:
     found = curve(runs, lang)
     if len(found) < 2:
         return ""
@@ -105,7 +106,7 @@ def curve_part(runs: Sequence[Run], rows: Matrix, langs: Sequence[str], lang: st
     theirs = notes.PUBLISHED_CURVE if lang == "fr" and notes.comparable([run.test(lang) for run in runs], lang) else {}
     f1 = [(n, estimate[0]) for n, estimate in found]
     where = crossing(f1, level[0]) if level else None
-    figure = figures.learning_curve(langs, lang, found, (source, level) if level else None, theirs, where)
+    figure = plots.learning_curve(langs, lang, found, (source, level) if level else None, theirs, where)
     lines = [[f"{n:,}", points(dict(found).get(n)), f"{100 * theirs[n]:.1f}" if n in theirs else DASH]
              for n in sorted({*dict(found), *theirs})]
     header = ["labelled sentences", "test F1", "published (validation F1)"][: 3 if theirs else 2]
@@ -113,10 +114,10 @@ def curve_part(runs: Sequence[Run], rows: Matrix, langs: Sequence[str], lang: st
     return "\n".join([f"## Learning curve: {lang}\n",
                       picture(drawn, f"learning_curve_{board.tag_part(lang)}", figure,
                               f"F1 by number of labelled sentences, {lang}"),
-                      table(header, [line[: len(header)] for line in lines]), text])
+                      markdown_table(header, [line[: len(header)] for line in lines]), text])
 
 
-def training_part(runs: Sequence[Run], langs: Sequence[str], drawn: dict) -> str:
+def training_part(runs: Sequence[ReportedRun], langs: Sequence[str], drawn: dict) -> str:
     f1, loss = {}, {}
     for run in runs:
         epochs = run.train.get("epochs")
@@ -131,14 +132,14 @@ def training_part(runs: Sequence[Run], langs: Sequence[str], drawn: dict) -> str
         return ""
     return "\n".join([
         "## Training curves\n",
-        picture(drawn, "validation_f1", figures.panels(langs, f1, "epoch", "validation F1 (points)"),
+        picture(drawn, "validation_f1", plots.panels(langs, f1, "epoch", "validation F1 (points)"),
                 "validation F1 by epoch"),
-        picture(drawn, "loss", figures.panels(langs, loss, "epoch", "loss (nats a word)", black="training"),
+        picture(drawn, "loss", plots.panels(langs, loss, "epoch", "loss (nats a word)", black="training"),
                 "loss by epoch, training (mean over the epoch, with dropout) and validation")])
 
 
-def runs_part(runs: Sequence[Run], langs: Sequence[str]) -> str:
-    def cells(run: Run) -> list[str]:
+def runs_part(runs: Sequence[ReportedRun], langs: Sequence[str]) -> str:
+    def cells(run: ReportedRun) -> list[str]:
         return [points(run.estimate(lang), (run.test(lang) or {}).get("f1_sd")) for lang in langs]
 
     def unseen(figures: dict | None) -> str:
@@ -152,16 +153,16 @@ def runs_part(runs: Sequence[Run], langs: Sequence[str]) -> str:
     head = [[run.name, "-".join(run.options["train_langs"]) if run.train or not run.results else DASH,
              f"{run.train['sentences']:,}" if run.train else DASH] for run in runs]
     parts = ["## All runs\n", "Test F1 in points with 95 % interval; after ±, the standard deviation over seeds.\n",
-             table(["run", "languages", "sentences", *langs],
+             markdown_table(["run", "languages", "sentences", *langs],
                    [[*first, *cells(run)] for first, run in zip(head, runs)])]
     if any(unseen(run.test(lang)) != DASH for run in runs for lang in langs):
         parts += ["The same on test sentences whose words are not among the run's training sentences, and how many "
                   "these are:\n",
-                  table(["run", *langs], [[run.name, *(unseen(run.test(lang)) for lang in langs)] for run in runs])]
+                  markdown_table(["run", *langs], [[run.name, *(unseen(run.test(lang)) for lang in langs)] for run in runs])]
     return "\n".join(parts)
 
 
-def calibration_part(runs: Sequence[Run], rows: Matrix, langs: Sequence[str], drawn: dict) -> str:
+def calibration_part(runs: Sequence[ReportedRun], rows: Matrix, langs: Sequence[str], drawn: dict) -> str:
     def ece(figures: dict | None) -> str:
         return f"{100 * figures['ece']:.2f}" if figures and figures.get("ece") is not None else DASH
 
@@ -176,16 +177,16 @@ def calibration_part(runs: Sequence[Run], rows: Matrix, langs: Sequence[str], dr
             diagrams[run.name] = lines
     parts = ["## Calibration\n", "Expected calibration error over words (15 bins) on the test sets, in points of "
              "probability. Most words are no entity and easy, so a small figure is no praise.\n",
-             table(["run", *langs], [[run.name, *(ece(run.test(lang)) for lang in langs)] for run in runs])]
+             markdown_table(["run", *langs], [[run.name, *(ece(run.test(lang)) for lang in langs)] for run in runs])]
     if diagrams:
-        figure = figures.panels(langs, diagrams, "confidence (probability of the predicted tag)", "accuracy",
+        figure = plots.panels(langs, diagrams, "confidence (probability of the predicted tag)", "accuracy",
                                 diagonal=True)
         parts.append(picture(drawn, "reliability", figure, "accuracy by confidence"))
         parts.append(f"Below the diagonal: overconfident. Bins of fewer than {FEWEST_WORDS} words are left out.\n")
     return "\n".join(parts)
 
 
-def speed_part(runs: Sequence[Run]) -> str:
+def speed_part(runs: Sequence[ReportedRun]) -> str:
     lines = [[run.name, f"{run.train['sentences']:,}", run.train.get("steps", DASH), f"{run.train['seconds'] / 60:.1f}",
               f"{run.train['sentences_per_second']:.1f}", f"{run.train['tokens_per_second']:,.0f}",
               f"{run.train['peak_memory_mib']:,.0f}", run.train.get("processes", DASH)] for run in runs if run.train]
@@ -195,10 +196,10 @@ def speed_part(runs: Sequence[Run]) -> str:
               "processes"]
     text = ("Minutes and rates of the training steps alone, without evaluation; peak memory of the main process over "
             "the whole run (resident, or allocated on the GPU).\n")
-    return "\n".join(["## Speed and memory\n", text, table(header, lines), notes.versions(runs)])
+    return "\n".join(["## Speed and memory\n", text, markdown_table(header, lines), notes.versions(runs)])
 
 
-def data_part(runs: Sequence[Run]) -> str:
+def data_part(runs: Sequence[ReportedRun]) -> str:
     try:
         groups = survey.load([resolve(run.options) for run in runs])
     except UserError:
@@ -213,7 +214,7 @@ def data_part(runs: Sequence[Run]) -> str:
                  for row in survey.rows(group.corpus, group.tags)]
         parts += [f"{notes.data_name(as_recipe(group.runs[0]))}. Runs may train on a part. `also in`: sentences "
                   "whose exact words are in that split of the language, too.\n",
-                  table(header, lines)]
+                  markdown_table(header, lines)]
     return "\n".join(parts)
 
 

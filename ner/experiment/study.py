@@ -11,10 +11,8 @@ peak of resident memory must be set back between runs, which Linux alone can do.
 
 import contextlib
 import gc
-import json
 import math
 import re
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +20,10 @@ from typing import NamedTuple
 
 import yaml
 
-from ner.files import RUNS, is_study, write_whole
-from ner.options import NOT_IN_CONFIG, Options, UserError, as_recipe, resolve, shown
-from ner.recipe import read_recipe
-from ner.results import read_results
+from ner.experiment.cli import read_recipe
+from ner.experiment.folder import RUNS, is_study, read_results, write_results
+from ner.files import write_whole
+from ner.options import NOT_IN_CONFIG, Options, UserError, as_recipe, resolve, shown, with_role
 from ner.training.signals import Stopped
 
 RUN_NAME = re.compile(r"\w[\w.+-]*")
@@ -115,7 +113,7 @@ def run(recipe: Mapping, source: str = "") -> None:
     check_folder(folder)
     from accelerate.utils import broadcast_object_list  # it and the others import torch, for which no typo need wait
 
-    from ner import experiment
+    from ner.experiment import experiment, seeds
     from ner.training import machine
 
     # As each run will make it: a bare PartialState takes processes on CPUs for strangers, who would all write.
@@ -150,10 +148,10 @@ def run(recipe: Mapping, source: str = "") -> None:
     for group in dict.fromkeys(one.group for one in planned if one.group is not None):
         runs = [one for one in planned if one.group == group]
         if leader:
-            summary = over_seeds(folder / group, [one.options.seed for one in runs], [done[one.name] for one in runs])
-            write_whole(folder / group / "results.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+            summary = seeds.over_seeds(folder / group, [one.options.seed for one in runs], [done[one.name] for one in runs])
+            write_results(folder / group, summary)
             print(f"\n{folder / group}: mean and standard deviation of F1 over {len(runs)} seeds\n"
-                  f"{seed_table(summary)}")
+                  f"{seeds.seed_table(summary)}")
     tell(leader, f"\n{folder}: {len(planned)} runs finished; tables and figures: python evaluate.py report {folder}")
 
 
@@ -173,15 +171,13 @@ def check_folder(folder: Path) -> None:
 
 def finished(folder: Path, options: Options) -> dict | None:
     """The results of a finished run, None for one still to do; ``UserError`` where its options differ."""
-    from ner.training import checkpoint
-
     path = folder / "results.json"
     if not path.exists():
         return None
     results = read_results(path)
     if not results.get("train") or "test" not in results["eval"]:
         raise UserError(f"{path}: holds no training or no test; expected the results of a run of this study")
-    wanted = checkpoint.identity_options(as_recipe(options))
+    wanted = with_role(as_recipe(options), "changes_result")
     other = [name for name, value in wanted.items() if not same(name, results["options"][name], value)]
     if other:
         told = ", ".join(f"{name} {shown(results['options'][name])}, not {shown(wanted[name])}" for name in other)
@@ -238,51 +234,3 @@ def forget_peak_memory() -> None:
         torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):  # elsewhere than on Linux, a peak is that of the runs so far
         Path("/proc/self/clear_refs").write_text("5")
-
-
-def over_seeds(folder: Path, seeds: Sequence[int], results: Sequence[dict]) -> dict:
-    """What results.json says of several seeds: means, and for each language `f1_sd` (n - 1), `f1_by_seed` and the 95 %
-    interval of the mean F1 over test sentences; curves and the other intervals stay with the single runs."""
-    from ner.evaluation import compare, scoring
-
-    whole = average(results)
-    options = {**results[0]["options"], "seed": None, "seeds": list(seeds)}
-    whole |= {"name": folder.name, "seeds": list(seeds), "options": options}
-    for split, langs in whole["eval"].items():
-        means = [one["eval"][split]["mean_f1"] for one in results]
-        langs["mean_f1_sd"] = deviation(means)
-        for lang, figures in langs.items():
-            if isinstance(figures, dict):
-                values = [one["eval"][split][lang]["f1"] for one in results]
-                files = [folder / f"seed-{seed}" / "predictions" / f"{split}.{lang}.tsv" for seed in seeds]
-                figures |= {"f1_sd": deviation(values), "f1_by_seed": values,
-                            "f1_ci95": list(scoring.mean_f1_interval(compare.counts(files)[0]))}
-    return whole
-
-
-def average(values: Sequence):
-    """Numbers as their mean and mappings key by key; other values where all agree, else None."""
-    first = values[0]
-    if all(value == first for value in values):
-        return first
-    if all(isinstance(value, dict) for value in values):
-        common = [key for key in first if all(key in value for value in values)]
-        return {key: average([value[key] for value in values]) for key in common}
-    if all(isinstance(value, (int, float)) for value in values):
-        return statistics.fmean(values)
-    return None
-
-
-def deviation(values: Sequence[float]) -> float | None:
-    return statistics.stdev(values) if len(values) > 1 else None
-
-
-def seed_table(summary: dict) -> str:
-    """A line a language: mean F1 in points, standard deviation over seeds, 95 % interval over sentences."""
-    lines = [f"{'lang':<6}{'mean F1':>9}{'sd':>7}{'95 %':>14}"]
-    for lang, figures in summary["eval"]["test"].items():
-        if isinstance(figures, dict):
-            sd = "-" if figures["f1_sd"] is None else f"{100 * figures['f1_sd']:.2f}"
-            low, high = figures["f1_ci95"]
-            lines.append(f"{lang:<6}{100 * figures['f1']:>9.2f}{sd:>7}{f'{100 * low:.1f}-{100 * high:.1f}':>14}")
-    return "\n".join(lines)

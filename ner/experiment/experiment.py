@@ -1,10 +1,10 @@
-"""One run from options to results.json: the only place that knows all four wings.
+"""One run from options to results.json: the only place that knows all wings before it.
 
 Reads top to bottom as a run goes: folder, model, data, a rehearsal of the evaluation (so that a broken setting fails in
 seconds, not after an epoch), training with an evaluation an epoch, the test, the files.
 """
 
-import json
+import functools
 import shlex
 import signal
 import time
@@ -14,21 +14,28 @@ import numpy as np
 import torch
 import yaml
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, set_seed
+from accelerate.utils import set_seed
 from tqdm import tqdm
 
-from ner import publish
-from ner.data import corpora, sampling
-from ner.evaluation import board, evaluate, scoring
-from ner.evaluation.evaluate import Encoded, Scored
-from ner.files import check_folder, is_finished, write_whole
-from ner.model import pretrained, vocabulary
-from ner.options import Options, UserError, as_recipe
-from ner.results import read_results
-from ner.run import (
-    Run, check_progress, figures, full_state, identity_of, out_of_patience, selected_epoch, training_figures)
+from ner.data import corpora, encoded, exclude, sampling
+from ner.data.encoded import Encoded
+from ner.evaluation import board, per_language, predictions, scoring
+from ner.evaluation.per_language import Scored, metrics_of
+from ner.experiment import publish, resume
+from ner.experiment.folder import check_folder, is_finished, write_results
+from ner.experiment.run import (
+    Run,
+    full_state,
+    out_of_patience,
+    selected_epoch,
+    training_metrics,
+    untouched_decay,
+)
+from ner.files import write_whole
+from ner.model import pretrained, roberta, vocabulary
+from ner.options import Options, UserError, as_recipe, shown
+from ner.tags import TagSet
 from ner.training import checkpoint, loop, machine, optim
-from ner.training.loop import TrainingData
 from ner.training.signals import Stopped, StopSignals
 
 REHEARSAL_SENTENCES, REHEARSAL_SLOTS = 32, 256  # at least two batches a language
@@ -41,24 +48,30 @@ def run(options: Options, folder: Path, name: str) -> dict:
     """
     check_folder(folder, options)
     accelerator = machine.accelerator(options.mixed_precision)
-    if is_finished(folder):
-        return already_finished(folder, options, accelerator)
-    state, source, config = build(options, folder, accelerator)
-    evaluate.evaluate(state.model, rehearsal(state), state.tags, state.tokenizer, accelerator, slots=REHEARSAL_SLOTS)
-    identity = identity_of(state, source)
+    if is_finished(folder):  # it was killed after its last file: a checkpoint may be left, and it is uploaded
+        results = resume.same_results(folder, options)
+        if accelerator.is_main_process:
+            checkpoint.remove(folder / "checkpoints")
+            print(f"{folder}: this run has finished")
+            upload(folder, options)
+        return results
+    state = build(options, folder, accelerator)
+    per_language.evaluate(state.bare, rehearsal(state), state.tags, state.padding, accelerator, slots=REHEARSAL_SLOTS)
+    state.identity = resume.identity_of(state)
     if options.resume:
-        restore(state, identity)
+        resume.restore(state)
     begin(state)
     try:
-        train(state, identity)
+        train(state)
         if state.best:
             state.bare.load_state_dict({key: tensor.to(accelerator.device) for key, tensor in state.best.items()})
-        scored = evaluate.evaluate(state.model, state.test, state.tags, state.tokenizer, accelerator,
-                                   state.training.tokens)
+        scored = per_language.evaluate(state.bare, state.test, state.tags, state.padding, accelerator,
+                                       state.training.tokens)
         results = {"name": name, "options": as_recipe(options), "versions": machine.versions(),
-                   "train": training_figures(state), "eval": {"test": figures(scored)}}
+                   "train": training_metrics(state),
+                   "eval": {"test": {**metrics_of(scored), "mean_f1": per_language.mean_f1(scored)}}}
         if accelerator.is_main_process:
-            finish(state, results, scored, source, config)
+            finish(state, results, scored)
     finally:
         if state.writer:
             state.writer.close()
@@ -66,20 +79,8 @@ def run(options: Options, folder: Path, name: str) -> dict:
     return results
 
 
-def already_finished(folder: Path, options: Options, accelerator: Accelerator) -> dict:
-    """To continue a run that was killed after its last file was written: no checkpoint is left, and it is uploaded."""
-    results = read_results(folder / "results.json")
-    before, now = (checkpoint.identity_options(one) for one in (results["options"], as_recipe(options)))
-    checkpoint.compare(folder, before, now)
-    if accelerator.is_main_process:
-        checkpoint.remove(folder / "checkpoints")
-        print(f"{folder}: this run has finished")
-        upload(folder, options)
-    return results
-
-
-def build(options: Options, folder: Path, accelerator: Accelerator) -> tuple[Run, Path, object]:
-    """Model and data of a run, before the first step; also the encoder's folder and configuration."""
+def build(options: Options, folder: Path, accelerator: Accelerator) -> Run:
+    """Model and data of a run, before the first step."""
     if options.push_to_hub:
         publish.check_repository_name(options.push_to_hub)
     with accelerator.main_process_first():  # one process fills the caches of encoder and Hub, the others read them
@@ -90,59 +91,72 @@ def build(options: Options, folder: Path, accelerator: Accelerator) -> tuple[Run
     longest = config.max_position_embeddings - config.pad_token_id - 1
     if options.max_length > longest:
         raise UserError(f"max_length: {options.model} takes up to {longest} subwords, found {options.max_length}")
-    training = sampling.training_set(corpus["train"], options.num_train_sentences)
-    if options.exclude:
-        every = len(training)
-        training = sampling.without(training, options.exclude)
-        accelerator.print(f"{options.exclude}: {every - len(training)} of {every} training sentences left out")
-    accelerator.print(corpora.table({**corpus, "train": by_language(training)}, tags), "\n")
-    training = evaluate.encode(training, tokenizer, options.max_length, options.stride)
-    validation, test = ({lang: evaluate.encode(rows, tokenizer, options.max_length, options.stride)
-                         for lang, rows in corpus[split].items()} for split in ("validation", "test"))
+    training, validation, test = load_data(options, corpus, tags, tokenizer, accelerator)
     rows = None
     if options.active_vocabulary:
-        encoded = [training, *validation.values(), *test.values()]
-        ids = [window.input_ids for part in encoded for window in part.windows]
+        ids = [window.input_ids for part in (training, *validation.values(), *test.values())
+               for sentence in part.windows for window in sentence]
         rows = vocabulary.active_rows(ids, tokenizer.all_special_ids, config.pad_token_id)
-        for part in encoded:
-            part.windows[:] = [w._replace(input_ids=vocabulary.compact_ids(w.input_ids, rows)) for w in part.windows]
-    config.num_labels = len(tags.names)
-    if options.dropout is not None:
-        config.hidden_dropout_prob = config.attention_probs_dropout_prob = options.dropout
-        config.classifier_dropout = options.dropout
-    head = torch.Generator().manual_seed(options.seed)
-    bare = pretrained.load_model(source, config, options.attention, rows, head, tags.names)
+        compact = functools.partial(vocabulary.compact_ids, rows=rows)
+        training, *others = (part.with_ids(compact) for part in (training, *validation.values(), *test.values()))
+        validation, test = dict(zip(validation, others)), dict(zip(test, others[len(validation) :]))
+    bare = make_model(options, source, config, rows, tags)
     optimizer = optim.adamw(bare, options.learning_rate, options.weight_decay)
     model, optimizer = accelerator.prepare(bare, optimizer)
     # dropout differs between processes; the order does not use this
     set_seed(options.seed + accelerator.process_index)
-    return (Run(options, folder, accelerator, tokenizer, tags, training, validation, test, rows, bare, model,
-                optimizer),
-            source, config)
+    state = Run(options, folder, accelerator, source, config, tokenizer, tags, training, validation, test, rows, bare,
+                model, optimizer)
+    if rows is not None:
+        untouched_decay(state, 0)  # refuses an optimizer for which the other rows could not be told at the end
+    return state
+
+
+def load_data(options: Options, corpus: corpora.Corpus, tags: TagSet, tokenizer,
+              accelerator: Accelerator) -> tuple[Encoded, dict[str, Encoded], dict[str, Encoded]]:
+    """Training, validation and test sentences, as windows; the last two by language."""
+    training = sampling.training_set(corpus["train"], options.num_train_sentences)
+    if options.exclude:
+        every = len(training)
+        training = exclude.without(training, options.exclude)
+        accelerator.print(f"{options.exclude}: {every - len(training)} of {every} training sentences left out")
+    accelerator.print(corpora.count_table({**corpus, "train": by_language(training)}, tags), "\n")
+
+    def encode(rows) -> Encoded:
+        return encoded.encode(rows, tokenizer, options.max_length, options.stride)
+
+    validation, test = ({lang: encode(rows) for lang, rows in corpus[split].items()}
+                        for split in ("validation", "test"))
+    return encode(training), validation, test
+
+
+def make_model(options: Options, source: Path, config, rows: np.ndarray | None, tags: TagSet) -> torch.nn.Module:
+    """The model to train, with what the options say of its dropout, loss and frozen layers.
+
+    What is added to it here (an adapter, another module) trains, goes into checkpoints, and is continued.
+    """
+    config.num_labels = len(tags.names)
+    if options.dropout is not None:
+        config.hidden_dropout_prob = config.attention_probs_dropout_prob = options.dropout
+        config.classifier_dropout = options.dropout
+    generator = torch.Generator().manual_seed(options.seed)
+    model = pretrained.load_model(source, config, options.attention, rows, generator, tags.names)
+    model.classifier.label_smoothing = options.label_smoothing
+    if options.class_weights:
+        if unknown := options.class_weights.keys() - {"O", *tags.types}:
+            raise UserError(f"class_weights: {shown(min(unknown))} is no type of the tag set; "
+                            f"expected O, {', '.join(tags.types)}")
+        model.classifier.class_weights = [options.class_weights.get(name.split("-", 1)[-1], 1.0) for name in tags.names]
+    if options.freeze is not None:
+        if options.freeze > config.num_hidden_layers:
+            raise UserError(f"freeze: {options.model} has {config.num_hidden_layers} layers, found {options.freeze}")
+        roberta.freeze(model, options.freeze)
+    return model
 
 
 def rehearsal(state: Run) -> dict[str, Encoded]:
     """A few sentences of every language that will be evaluated."""
-    return {lang: evaluate.first(encoded, REHEARSAL_SENTENCES)
-            for lang, encoded in (state.test | state.validation).items()}
-
-
-def restore(state: Run, identity: dict) -> None:
-    """Continue at the newest whole checkpoint; without one, at the beginning."""
-    path, damaged = checkpoint.newest(state.folder / "checkpoints") if state.accelerator.is_main_process else (None, [])
-    (name,) = broadcast_object_list([path and str(path)])
-    for bad in damaged:
-        place = checkpoint.set_aside(bad)
-        state.accelerator.print(f"{bad}: damaged, set aside as {place.name}")
-    if name is None:
-        state.accelerator.print("no checkpoint yet, starting at the beginning")
-        return
-    state.progress, state.best = checkpoint.read(Path(name), state.accelerator, state.bare, state.optimizer, identity)
-    try:
-        check_progress(state)
-    except ValueError as error:
-        raise UserError(f"{name}: cannot be continued, its progress is none of this run ({error})") from None
-    state.accelerator.print(f"continuing after step {state.progress.step} of {state.total}")
+    return {lang: encoded.first(part, REHEARSAL_SENTENCES) for lang, part in (state.test | state.validation).items()}
 
 
 def begin(state: Run) -> None:
@@ -158,18 +172,12 @@ def begin(state: Run) -> None:
             board.log_options(state.writer, options, list(state.validation))
 
 
-def training_data(state: Run) -> TrainingData:
-    sentences = loop.group_by_sentence(state.training.windows, len(state.training.lengths))
-    return TrainingData(sentences, state.training.source, state.tokenizer.pad_token_id, state.tokenizer.padding_side)
-
-
-def train(state: Run, identity: dict) -> None:
+def train(state: Run) -> None:
     """All remaining steps: curves, an evaluation an epoch, checkpoints.
 
     Raises `Stopped` where the run is told to stop.
     """
     options, progress, accelerator = state.options, state.progress, state.accelerator
-    data = training_data(state)
     every = options.checkpoint_every or "none"
     signals = StopSignals()
     bar = tqdm(total=state.total, initial=progress.step, unit="step",
@@ -178,16 +186,16 @@ def train(state: Run, identity: dict) -> None:
     def save() -> None:
         if state.writer:
             state.writer.flush()  # a run killed after this point is continued here, with its curves up to here
-        checkpoint.write(state.folder / "checkpoints", accelerator, state.bare, state.optimizer, progress, identity,
-                         state.best)
+        checkpoint.write(state.folder / "checkpoints", accelerator, state.bare, state.optimizer, progress,
+                         state.identity, state.best)
 
     try:
         started = time.perf_counter()
         for result in () if out_of_patience(state) else loop.steps(
-                state.model, state.optimizer, data, options, accelerator, progress, signals):
+                state.model, state.optimizer, state.training, state.padding, options, accelerator, progress, signals):
             seconds = time.perf_counter() - started
             progress.seconds += seconds
-            rate = len(loop.sentences_of(data, options, progress.step - 1)) / seconds
+            rate = len(loop.sentences_of(state.training, options, progress.step - 1)) / seconds
             bar.set_postfix_str(f"loss {result.loss:.4f}, {rate:.0f} sentences/s", refresh=False)
             bar.update()
             if state.writer and (progress.step % options.log_every == 0 or progress.step == state.total):
@@ -217,33 +225,35 @@ def train(state: Run, identity: dict) -> None:
 def end_epoch(state: Run) -> None:
     """Score the validation sets, note the epoch, keep its weights if it is the one to select."""
     options, progress = state.options, state.progress
-    scored = evaluate.evaluate(state.model, state.validation, state.tags, state.tokenizer, state.accelerator)
+    scored = per_language.evaluate(state.bare, state.validation, state.tags, state.padding, state.accelerator)
     train_loss = progress.loss_sum / max(progress.words, 1)
     epoch = {"epoch": len(progress.epochs) + 1, "step": progress.step, "updates": progress.updates,
-             "train_loss": train_loss, "validation": figures(scored, mean=False), "mean_f1": evaluate.mean_f1(scored)}
+             "train_loss": train_loss, "validation": metrics_of(scored), "mean_f1": per_language.mean_f1(scored)}
     progress.epochs.append(epoch)
     progress.loss_sum, progress.words = 0.0, 0
     if options.select != "last" and selected_epoch(state) is epoch:
         state.best = {name: p.detach().cpu().clone() for name, p in state.bare.named_parameters()}
-    loss = np.mean([item.figures["loss"] for item in scored.values()])
-    by_lang = "  ".join(f"{lang} {100 * item.figures['f1']:.2f}" for lang, item in scored.items())
+    loss = np.mean([item.metrics["loss"] for item in scored.values()])
+    by_lang = "  ".join(f"{lang} {100 * item.metrics['f1']:.2f}" for lang, item in scored.items())
     state.accelerator.print(f"epoch {epoch['epoch']}: training loss {train_loss:.4f}, validation loss {loss:.4f}, "
                             f"F1 {by_lang}, mean {100 * epoch['mean_f1']:.2f}")
     if state.writer:
-        board.log_validation(state.writer, progress.step, figures(scored, mean=False), epoch["mean_f1"])
+        board.log_validation(state.writer, progress.step, metrics_of(scored), epoch["mean_f1"])
         log_details(state, scored, state.validation, "validation")
 
 
-def finish(state: Run, results: dict, scored: dict[str, Scored], source: Path, config) -> None:
+def finish(state: Run, results: dict, scored: dict[str, Scored]) -> None:
     """Everything that a finished run leaves behind; results.json last, because it says that the run is finished."""
-    print(f"\ntest\n{evaluate.table(scored)}")
-    pretrained.save_model(state.folder / "model", full_state(state, source), config, state.tokenizer, state.tags.names,
+    print(f"\ntest\n{per_language.f1_table(scored)}")
+    pretrained.save_model(state.folder / "model", full_state(state), state.config, state.tokenizer, state.tags.names,
                           publish.model_card(results))
-    evaluate.write_predictions(state.folder / "predictions", "test", state.test, scored, state.tags)
-    board.log_test(state.writer, state.progress.step, figures(scored, mean=False), evaluate.mean_f1(scored))
+    for lang, item in scored.items():
+        tagged = predictions.sentences(state.test[lang], item.predictions, state.tags)
+        predictions.write_predictions(state.folder / "predictions" / f"test.{lang}.tsv", tagged)
+    board.log_test(state.writer, state.progress.step, metrics_of(scored), per_language.mean_f1(scored))
     log_details(state, scored, state.test, "test")
     state.writer.close()
-    write_whole(state.folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    write_results(state.folder, results)
     checkpoint.remove(state.folder / "checkpoints")
     print(f"\n{state.folder}: results.json, model/, predictions/, TensorBoard events")
     upload(state.folder, state.options)
@@ -254,11 +264,11 @@ def upload(folder: Path, options: Options) -> None:
         print(publish.push(folder / "model", options.push_to_hub, options.public))
 
 
-def log_details(state: Run, scored: dict[str, Scored], encoded: dict[str, Encoded], split: str) -> None:
+def log_details(state: Run, scored: dict[str, Scored], languages: dict[str, Encoded], split: str) -> None:
     for lang, item in scored.items():
         board.log_report(state.writer, state.progress.step, f"report_{split}/{lang}",
-                         board.classification_report(item.figures))
-        matrix = scoring.confusion(encoded[lang].gold, item.predictions.labels, len(state.tags.names))
+                         board.classification_report(item.metrics))
+        matrix = scoring.confusion(languages[lang].gold, item.predictions.labels, len(state.tags.names))
         board.log_confusion(state.writer, state.progress.step, lang, split, matrix, state.tags.names)
 
 

@@ -12,15 +12,13 @@ from pathlib import Path, PureWindowsPath
 from huggingface_hub import EvalResult, HfApi, ModelCardData
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 from huggingface_hub.utils import validate_repo_id, yaml_dump
+from tabulate import tabulate
 
-from ner.options import UserError
+from ner.options import UserError, with_role
 
 BUILTIN, BUILTIN_BASE = "e5-small", "intfloat/multilingual-e5-small"
 SWISS, PANX = ("built-in-swiss", None), ("PAN-X", "google/xtreme")
 PANX_NAME = re.compile("pan-?x|wikiann|xtreme", re.IGNORECASE)
-RECIPE = ("revision", "sample_seed", "num_train_sentences", "max_length", "stride", "model_revision", "dropout",
-          "epochs", "max_steps", "batch_size", "learning_rate", "weight_decay", "warmup_ratio", "max_grad_norm", "seed",
-          "mixed_precision", "select", "patience")
 USE = """```python
 from transformers import pipeline
 
@@ -79,8 +77,7 @@ def metadata(results: dict, scores: dict[str, dict]) -> str:
 
 def score_table(scores: dict[str, dict], mean: float, trained: list[str]) -> str:
     """A Markdown table, one row a language; with a column of intervals where there are any."""
-    lines = [["language", "F1", "95 % interval", "precision", "recall", "strict F1", "sentences"],
-             ["---", *["---:"] * 6]]
+    lines = [["language", "F1", "95 % interval", "precision", "recall", "strict F1", "sentences"]]
     for lang, score in scores.items():
         figures = [f"{score[key]:.3f}" for key in ("f1", "precision", "recall", "f1_strict")]
         figures.insert(1, " to ".join(f"{bound:.3f}" for bound in score.get("f1_ci95") or ()))
@@ -88,7 +85,8 @@ def score_table(scores: dict[str, dict], mean: float, trained: list[str]) -> str
     lines.append(["mean", f"{mean:.3f}", *[""] * 5])
     if not any(score.get("f1_ci95") for score in scores.values()):
         lines = [line[:2] + line[3:] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return tabulate(lines[1:], lines[0], "pipe", disable_numparse=True,
+                    colalign=["left", *["right"] * (len(lines[0]) - 1)])
 
 
 def limits(options: dict, scores: dict[str, dict]) -> str:
@@ -117,13 +115,13 @@ def model_card(results: dict) -> str:
     if options.get("fractions"):
         shares = ", ".join(f"{lang} {share:.1%}" for lang, share in options["fractions"].items())
         amount += f" Share of each split that was used: {shares}; of other languages all."
-    recipe = yaml_dump({key: options[key] for key in RECIPE if options.get(key) is not None}, sort_keys=False)
+    recipe = {name: value for name, value in with_role(options, "in_card").items() if value not in (None, {})}
     return "\n\n".join([
         f"---\n{metadata(results, scores)}\n---", f"# {base_name(results['name'])}",
         f"Named-entity recognition: {encoder} fine-tuned on {data}.",
         "## Scores on the test sentences", score_table(scores, test["mean_f1"], train["langs"]),
         "F1, precision and recall are micro averages in seqeval's default mode; strict F1 is its strict mode (IOB2).",
-        "## Training data", amount, "## Recipe", f"```yaml\n{recipe}```",
+        "## Training data", amount, "## Recipe", f"```yaml\n{yaml_dump(recipe, sort_keys=False)}```",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in results["versions"].items() if version),
         "## Use", USE.replace("MODEL", options.get("push_to_hub") or "MODEL"), "## Limits", limits(options, scores),
     ]) + "\n"

@@ -8,7 +8,9 @@ published figures are those of chapter 4 of Tunstall, von Werra and Wolf, Natura
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ner.evaluation.figures import Estimate, rounded
+from tabulate import tabulate
+
+from ner.analysis.plots import Estimate, rounded
 
 DASH = "–"
 PUBLISHED_NAME = "published, XLM-R-base"
@@ -24,10 +26,11 @@ PUBLISHED_CURVE = {  # French
     250: 0.008093, 500: 0.161066, 1000: 0.639231, 2000: 0.771843, 4000: 0.822527, 4580: 0.829342}
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
     """A Markdown table, all but the first column to the right."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+    escaped = [[str(cell).replace("|", "\\|") for cell in line] for line in (header, *rows)]
+    return tabulate(escaped[1:], escaped[0], "pipe", disable_numparse=True,
+                    colalign=["left", *["right"] * (len(header) - 1)]) + "\n"
 
 
 def points(estimate: Estimate | None, deviation: float | None = None) -> str:
@@ -99,7 +102,7 @@ def against_published(ours: Mapping, theirs: Mapping, langs: Sequence[str]) -> s
     lines = [[label, *(cell(ours[label][lang], row[lang]) for lang in langs)] for label, row in theirs.items()]
     return "\n".join(["The published test F1 (xlm-roberta-base) in points, and in brackets ours minus it; * outside "
                       "our interval.\n",
-                      table(["fine-tuned on", *langs], lines)])
+                      markdown_table(["fine-tuned on", *langs], lines)])
 
 
 def why(rows: Mapping, ours: Mapping, theirs: Mapping, langs: Sequence[str]) -> str:

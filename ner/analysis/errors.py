@@ -12,28 +12,20 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.image import imsave
+from tabulate import tabulate
 
+from ner.analysis import page
 from ner.data.alignment import IGNORED
-from ner.evaluation import board, page, scoring
-from ner.evaluation.evaluate import Encoded
+from ner.data.encoded import Encoded
+from ner.evaluation import board, scoring
 from ner.evaluation.predict import Predictions
-from ner.tags import TagSet
+from ner.evaluation.predictions import TaggedSentence, sentences
+from ner.files import cell, write_table
+from ner.tags import Span, TagSet, spans
 
 KINDS = ("correct", "type", "boundary", "both", "missed", "spurious")
 KINDS_HEADER = ("entity", "gold", "predicted", *KINDS)
 SUBWORDS_SHOWN = 12  # on the page and in TensorBoard; the TSV file has all
-Span = tuple[int, int, str]  # first word, end word, type
-
-
-class Sentence(NamedTuple):
-    """One sentence with a tag and a loss a word."""
-
-    lang: str
-    row: int  # in the source
-    words: list[str]
-    gold: list[str]
-    predicted: list[str]
-    loss: list[float]
 
 
 class Analysis(NamedTuple):
@@ -43,7 +35,7 @@ class Analysis(NamedTuple):
     tags: list[tuple[str, int, float, float]]
     confusion: np.ndarray  # (K, K) words: rows gold, columns predicted
     kinds: list[tuple]  # type, entities in gold, predicted, then one number for each of KINDS; last row: their sum
-    sentences: list[Sentence]  # highest summed loss first
+    sentences: list[TaggedSentence]  # highest summed loss first
 
 
 def analyse(encoded: Encoded, predictions: Predictions, tags: TagSet, tokenizer) -> Analysis:
@@ -59,13 +51,8 @@ def analyse(encoded: Encoded, predictions: Predictions, tags: TagSet, tokenizer)
 
 def first_subwords(encoded: Encoded, tokenizer) -> list[str]:
     """(N,) the subword that carries the label of each word."""
-    starts = np.concatenate([[0], np.cumsum(encoded.lengths)])
-    ids = np.full(starts[-1], tokenizer.unk_token_id)
-    for window in encoded.windows:
-        own = window.input_ids[window.labels != IGNORED]
-        start = starts[window.sentence] + window.first_word
-        ids[start : start + len(own)] = own
-    return tokenizer.convert_ids_to_tokens(ids.tolist())
+    owned = [window.input_ids[window.labels != IGNORED] for sentence in encoded.windows for window in sentence]
+    return tokenizer.convert_ids_to_tokens(np.concatenate(owned).tolist())
 
 
 def loss_table(keys: Sequence[str], loss: Sequence[float]) -> list[tuple[str, int, float, float]]:
@@ -74,18 +61,6 @@ def loss_table(keys: Sequence[str], loss: Sequence[float]) -> list[tuple[str, in
     count, total = np.bincount(place), np.bincount(place, np.asarray(loss, np.float64))
     return [(names[i], int(count[i]), float(total[i] / count[i]), float(total[i]))
             for i in np.argsort(-total, kind="stable")]
-
-
-def spans(tags: Sequence[str]) -> list[Span]:
-    """Entities as seqeval's default mode finds them: an I-X that does not continue an X opens one."""
-    found, before = [], "O"
-    for place, tag in enumerate(tags):
-        if tag.startswith("I-") and before[2:] == tag[2:]:
-            found[-1] = (found[-1][0], place + 1, tag[2:])
-        elif tag != "O":
-            found.append((place, place + 1, tag[2:]))
-        before = tag
-    return found
 
 
 def pairs(gold: Sequence[Span], predicted: Sequence[Span]) -> list[tuple[str, Span | None, Span | None]]:
@@ -127,39 +102,12 @@ def kind_table(tagged: Iterable[tuple[Sequence[str], Sequence[str]]], types: Seq
     return [*rows, ("all", *(sum(column) for column in zip(*(row[1:] for row in rows))))]
 
 
-def sentences(encoded: Encoded, predictions: Predictions, tags: TagSet) -> list[Sentence]:
-    """In the order of the corpus."""
-    ends = np.cumsum(encoded.lengths)
-    result = []
-    for (lang, row), words, end in zip(encoded.source, encoded.tokens, ends):
-        place = slice(end - len(words), end)
-        gold, predicted = ([tags.names[label] for label in labels[place]]
-                           for labels in (encoded.gold, predictions.labels))
-        result.append(Sentence(lang, row, words, gold, predicted, predictions.loss[place].tolist()))
-    return result
-
-
-def containing(found: list[Sentence], text: str | None) -> list[Sentence]:
+def containing(found: list[TaggedSentence], text: str | None) -> list[TaggedSentence]:
     """Those whose words, joined by spaces, contain `text`; all of them for None."""
     return [one for one in found if text is None or text in " ".join(one.words)]
 
 
-def cell(value) -> str:
-    """A table cell on one line: backslash, tab and line ends are written as in C."""
-    text = f"{value:.4f}" if isinstance(value, float) else str(value)
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """Tab-separated, UTF-8, no quotation marks.
-
-    pandas reads it with ``read_csv(path, sep="\\t", quoting=3, keep_default_na=False)``."""
-    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-        for row in (header, *rows):
-            file.write("\t".join(map(cell, row)) + "\n")
-
-
-def write(folder: Path, title: str, split: str, analyses: dict[str, Analysis], tags: TagSet,
+def write_errors(folder: Path, title: str, split: str, analyses: dict[str, Analysis], tags: TagSet,
           contains: str | None = None, shown: int = 100) -> None:
     """TSV files, confusion matrices (PNG), TensorBoard events; ``errors.html``: the `shown` worst sentences a language.
 
@@ -203,7 +151,7 @@ def with_lang(analyses: dict[str, Analysis], field: str) -> list[tuple]:
     return [(lang, *row) for lang, one in analyses.items() for row in getattr(one, field)]
 
 
-def sentence_cells(one: Sentence, split: str) -> tuple:
+def sentence_cells(one: TaggedSentence, split: str) -> tuple:
     total = sum(one.loss)
     return (one.lang, split, one.row, total, total / len(one.words), " ".join(one.words), " ".join(one.gold),
             " ".join(one.predicted), " ".join(f"{loss:.3f}" for loss in one.loss))
@@ -211,7 +159,5 @@ def sentence_cells(one: Sentence, split: str) -> tuple:
 
 def columns(header: Sequence[str], rows: Iterable[Sequence]) -> str:
     """A table in plain text."""
-    table = [[cell(value) for value in row] for row in (header, *rows)]
-    widths = [max(map(len, column)) for column in zip(*table)]
-    return "\n".join(f"{row[0]:<{widths[0]}}"
-                     + "".join(f"{text:>{width + 3}}" for text, width in zip(row[1:], widths[1:])) for row in table)
+    return tabulate([[cell(value) for value in row] for row in rows], header, "plain", disable_numparse=True,
+                    colalign=["left", *["right"] * (len(header) - 1)])

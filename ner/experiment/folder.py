@@ -1,12 +1,57 @@
-"""What a results.json holds, and reading one back: checked once, so that no report or study stumbles over a damage.
+"""The folder of a run: its name, what may not be written over, and results.json both ways.
 
-Trade-off. Only what is read somewhere is checked; the rest (precision, entities by type, ...) may be anything.
+results.json is checked once, where it is read, so that no report or study stumbles over damage; only what is read
+somewhere is checked, the rest (precision, entities by type, ...) may be anything.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
-from ner.options import FIELDS, UserError, as_recipe, resolve, shown
+from ner.experiment.cli import read_recipe
+from ner.files import write_whole
+from ner.options import FIELDS, Options, UserError, as_recipe, resolve, shown
+
+RUNS = Path(__file__).parent.parent.parent / "runs"
+
+
+def new_folder(name: str) -> Path:
+    """runs/NAME, or the first of runs/NAME-2, runs/NAME-3 ... that is not there yet."""
+    folder, number = RUNS / name, 1
+    while folder.exists():
+        number += 1
+        folder = RUNS / f"{name}-{number}"
+    return folder
+
+
+def check_folder(folder: Path, options: Options) -> None:
+    """Refuse to write over a run, or over what has the name of a run's parts."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; name a folder for output_dir")
+    config = folder / "config.yaml"
+    if is_finished(folder) and not options.resume:
+        raise UserError(f"{folder}: holds a finished run; name another output_dir or remove it")
+    if config.exists() and not options.resume:
+        raise UserError(f"{folder}: holds an unfinished run; continue it with --resume or name another output_dir")
+    if config.exists() and is_study(read_recipe(config)):
+        raise UserError(f"{folder}: holds a study, not a run; name another output_dir")
+    for part in ("model", "predictions"):
+        if (folder / part).exists() and not config.exists():
+            raise UserError(f"{folder}: holds a {part}/ of no run; name another output_dir or move it")
+
+
+def is_study(recipe: Mapping) -> bool:
+    """Whether a recipe, or the config.yaml of a folder, is one of several runs."""
+    return "runs" in recipe or recipe.get("seeds") is not None
+
+
+def is_finished(folder: Path) -> bool:
+    return (folder / "results.json").exists()
+
+
+def write_results(folder: Path, results: dict) -> None:
+    """Last of all files of a run, because it says that the run has finished."""
+    write_whole(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 
 
 def number(value) -> bool:

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ner.evaluation.figures import Estimate
+from ner.analysis.plots import Estimate
+from ner.experiment.folder import read_results
 from ner.options import Options, UserError, as_recipe
-from ner.results import read_results
 
 DEPTH = 3  # folders below the one that is reported on
 
 
-class Run(NamedTuple):
+class ReportedRun(NamedTuple):
     """`results` is None for a run that is planned, but not finished."""
 
     name: str
@@ -33,17 +33,17 @@ class Run(NamedTuple):
         return (self.results or {}).get("train") or {}
 
 
-Matrix = dict[str, dict[str, Run | None]]  # what was trained on -> language -> run
+Matrix = dict[str, dict[str, ReportedRun | None]]  # what was trained on -> language -> run
 
 
-def collect(folder: Path, planned: Mapping[str, Options]) -> list[Run]:
+def collect(folder: Path, planned: Mapping[str, Options]) -> list[ReportedRun]:
     """Planned runs in their order, then whatever else has results in `folder`, by name: groups of seeds, too."""
     found = {}
     for path in finished_below(folder, DEPTH):
         results = read_results(path / "results.json")
         name = path.relative_to(folder).as_posix() if path != folder else folder.resolve().name
-        found[name] = Run(name, path, results["options"], results)
-    order = {name: Run(name, folder / name, as_recipe(options), None) for name, options in planned.items()
+        found[name] = ReportedRun(name, path, results["options"], results)
+    order = {name: ReportedRun(name, folder / name, as_recipe(options), None) for name, options in planned.items()
              if not (folder / name).parent.joinpath("results.json").is_file()}  # there, seeds are summed up
     runs = list((order | found).values())
     if not runs:
@@ -59,11 +59,11 @@ def finished_below(folder: Path, depth: int) -> list[Path]:
     return [path for part in below for path in finished_below(part, depth - 1)]
 
 
-def matrix(runs: Sequence[Run], langs: Sequence[str]) -> Matrix:
+def matrix(runs: Sequence[ReportedRun], langs: Sequence[str]) -> Matrix:
     """The chapter's rows: the first language trained on alone (zero-shot on the others), sets of languages, each
     language on its own, all. Of several runs on the same languages the one with the most sentences counts, of
     equal ones the first; a model that was only scored, none: who knows what it was trained on."""
-    best: dict[tuple[str, ...], Run] = {}
+    best: dict[tuple[str, ...], ReportedRun] = {}
     for run in (run for run in runs if run.train or not run.results):
         key = tuple(run.options["train_langs"])
         if key not in best or size(run) > size(best[key]):
@@ -80,12 +80,12 @@ def matrix(runs: Sequence[Run], langs: Sequence[str]) -> Matrix:
     return rows
 
 
-def size(run: Run) -> float:
+def size(run: ReportedRun) -> float:
     """Sentences a language; whole data sets come first."""
     return run.options["num_train_sentences"] or math.inf
 
 
-def curve(runs: Sequence[Run], lang: str) -> list[tuple[int, Estimate]]:
+def curve(runs: Sequence[ReportedRun], lang: str) -> list[tuple[int, Estimate]]:
     """Number of training sentences and test F1 of the finished runs on `lang` alone, ascending; without those that left
     sentences out on purpose."""
     points = {run.train["sentences"]: run.estimate(lang) for run in reversed(runs)

@@ -1,0 +1,1 @@
+"""Finished runs -> understanding: errors, suspects, comparisons, reports."""

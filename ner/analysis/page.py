@@ -1,0 +1,63 @@
+"""The HTML page of the error analysis: one file without scripts that loads nothing, for a phone and for paper.
+
+All text of the data is escaped by the template (page.html), and a content security policy forbids the page every
+request, so that a sentence cannot do anything whatever it says. Trade-off: without scripts nothing can be sorted or
+filtered here; that is what the TSV files are for.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ner.evaluation.predictions import TaggedSentence
+from ner.tags import TagSet, spans
+
+HUES = (212, 28, 140, 330, 265, 185, 52, 0)  # degrees; more types go round again, a little further
+SHOWN_LOSS = 0.6931  # nats: the gold tag was less likely than all others together
+
+
+class Part(NamedTuple):
+    """What the page says of one language."""
+
+    lang: str
+    tables: list[tuple[Sequence[str], list[tuple]]]  # header and rows
+    confusion: np.ndarray  # (K, K) words
+    sentences: list[TaggedSentence]  # in the order of the page
+    found: int  # sentences that there would have been
+
+
+class MarkedWord(NamedTuple):
+    """A word and what stands around it: the types whose entity it opens and closes, and notes on its tag."""
+
+    opens: str | None
+    word: str
+    wrong: bool
+    loss: float | None
+    closes: str | None
+
+
+def render(title: str, parts: list[Part], tags: TagSet, contains: str | None) -> str:
+    """The whole page."""
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
+                              keep_trailing_newline=True)
+    hues = [HUES[i % len(HUES)] + 20 * (i // len(HUES)) for i in range(len(tags.types))]
+    return environment.get_template("page.html").render(
+        title=title, parts=[part._replace(confusion=part.confusion.tolist()) for part in parts], tags=tags.names,
+        types=tags.types, hues=hues, contains=contains, shown_loss=SHOWN_LOSS, marked=marked, number=number)
+
+
+def number(value: int | float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+
+
+def marked(sentence: TaggedSentence, tags: Sequence[str], noted: bool) -> list[MarkedWord]:
+    """The words with the entities of `tags`; where `noted`, wrong tags and high losses are told."""
+    found = spans(tags)
+    opens, closes = {first: kind for first, _, kind in found}, {end - 1: kind for _, end, kind in found}
+    return [MarkedWord(opens.get(i), word, noted and tag != gold, loss if noted and loss >= SHOWN_LOSS else None,
+                       closes.get(i))
+            for i, (word, tag, gold, loss) in enumerate(zip(sentence.words, tags, sentence.gold, sentence.loss,
+                                                            strict=True))]

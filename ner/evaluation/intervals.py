@@ -1,0 +1,169 @@
+"""How far figures can be trusted: bootstrap intervals, paired tests, calibration. NumPy in, NumPy out.
+
+All but calibration start from `scoring.entity_counts`. Sentences with equal counts are interchangeable, so the
+resampling methods draw how often each *distinct* row occurs instead of drawing sentences: a bootstrap sample is one
+multinomial draw over the distinct rows, a random swap of equal pairs one binomial draw. That is the same distribution,
+not an approximation, and the order of sentences cannot matter. The 10,000 sentences of a PAN-X test set have about a
+hundred distinct rows (10,000 resamples: 0.1 s, paired 0.3 s); the trade-off: nothing is gained where every row is
+distinct, as with whole documents for sentences (10,000 of them: 5.5 s).
+
+The intervals speak of other sentences of the same kind, not of other training seeds.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ner.evaluation.scoring import check_counts, f1_of, ratio
+
+CHUNK = 2**22  # draws held at once: 32 MiB
+
+
+def f1_interval(counts: np.ndarray, resamples: int = 10_000, seed: int = 0,
+                level: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap interval of micro F1 over sentences, from (S, types, 3) counts.
+
+    Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13. In simulation a 95 % interval held the true
+    F1 of 94 to 96 % of 2,000 test sets of 100 to 1,000 sentences; with 10 sentences of 86 to 90 %: too narrow.
+    """
+    check_counts(counts)
+    return _interval(f1_of(*_bootstrap_sums(counts.sum(axis=1), resamples, seed).T), level)
+
+
+def by_type_intervals(counts: np.ndarray, resamples: int = 10_000, seed: int = 0, level: float = 0.95) -> dict:
+    """The same for the F1 of each type and for the means over types, from one set of resamples of (S, types, 3) counts:
+    `by_type` (types, 2), nan for a type that does not occur, `macro`, `weighted`, the means as in `scores`. Trade-off:
+    counts by type have more distinct rows (6,290 German sentences: 0.3 s against 0.1 s of `f1_interval`)."""
+    check_counts(counts)
+    present = counts.any(axis=(0, 2))
+    rows = counts[:, present].reshape(len(counts), -1)
+    sums = _bootstrap_sums(rows, resamples, seed).reshape(resamples, -1, 3)
+    f1, support = f1_of(*np.moveaxis(sums, -1, 0)), sums[..., 2]
+    by_type = np.full((len(present), 2), np.nan)
+    by_type[present] = [_interval(values, level) for values in f1.T]
+    return {"by_type": by_type, "macro": _interval(ratio(f1.sum(axis=1), f1.shape[1]), level),
+            "weighted": _interval(ratio((support * f1).sum(axis=1), support.sum(axis=1)), level)}
+
+
+def languages_interval(languages: Sequence[np.ndarray], resamples: int = 10_000, seed: int = 0,
+                       level: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean micro F1 of several languages, each (S, types, 3), whose sentences are
+    resampled independently of the others'."""
+    f1 = [f1_of(*_bootstrap_sums(counts.sum(axis=1), resamples, seed + i).T) for i, counts in enumerate(languages)]
+    return _interval(np.mean(f1, axis=0), level)
+
+
+def mean_f1_interval(runs: Sequence[np.ndarray], resamples: int = 10_000, seed: int = 0,
+                     level: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap interval over sentences of the mean micro F1 of several runs (seeds) on the same sentences.
+
+    Each of `runs` is (S, types, 3); all are scored on the same resampled sentences. It holds the seeds fixed.
+    """
+    for counts in runs:
+        check_counts(counts)
+    rows = np.concatenate([counts.sum(axis=1) for counts in runs], axis=1)
+    sums = _bootstrap_sums(rows, resamples, seed).reshape(resamples, len(runs), 3)
+    return _interval(f1_of(*np.moveaxis(sums, -1, 0)).mean(axis=1), level)
+
+
+def paired_bootstrap(counts_a: np.ndarray, counts_b: np.ndarray, resamples: int = 10_000, seed: int = 0,
+                     level: float = 0.95) -> dict:
+    """`difference` of micro F1 (a minus b) of two taggers on the same sentences, its `interval`, two-sided `p`.
+
+    Both are scored on the same resampled sentences (Koehn 2004, Statistical Significance Tests for Machine Translation
+    Evaluation). p is the share of resamples whose difference strays from the observed one by at least the observed one:
+    the null distribution is the bootstrap distribution moved to 0 (Berg-Kirkpatrick et al. 2012, An Empirical
+    Investigation of Statistical Significance in NLP, sec. 2), here two-sided. The observed sample counts as one
+    resample, so that p is never 0. Raises ValueError where the gold entities differ.
+    """
+    rows = _paired_rows(counts_a, counts_b)
+    difference = float(_difference(rows.sum(axis=0)))
+    resampled = _difference(_bootstrap_sums(rows, resamples, seed))
+    return {"difference": difference, "interval": _interval(resampled, level),
+            "p": _p_value(resampled - difference, difference)}
+
+
+def approximate_randomisation(counts_a: np.ndarray, counts_b: np.ndarray, resamples: int = 10_000,
+                              seed: int = 0) -> dict:
+    """`difference` of micro F1 (a minus b) on the same sentences and its two-sided `p`; the test has no interval.
+
+    If the taggers were alike, swapping their outputs in a sentence would change nothing: p is the share of random swaps
+    (each sentence with probability 1/2) with a difference at least as large as the observed one (Noreen 1989,
+    Computer-Intensive Methods for Testing Hypotheses; for F1 Yeh 2000, More Accurate Tests for the Statistical
+    Significance of Result Differences), the observed outcome counted in. Raises ValueError where gold differs.
+    """
+    rows = _paired_rows(counts_a, counts_b)
+    total = rows.sum(axis=0)
+    kinds, copies = np.unique(rows[(rows[:, :2] != rows[:, 2:4]).any(axis=1), :4], axis=0, return_counts=True)
+    gain = kinds[:, 2:] - kinds[:, :2]
+    rng = np.random.default_rng(seed)
+    moved = np.concatenate([rng.binomial(copies, 0.5, size=(n, len(kinds))) @ gain
+                            for n in _chunks(resamples, len(kinds))])
+    swapped = np.column_stack([total[:2] + moved, total[2:4] - moved, np.full(resamples, total[4])])
+    difference = float(_difference(total))
+    return {"difference": difference, "p": _p_value(_difference(swapped), difference)}
+
+
+def calibration(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> dict:
+    """Expected calibration error over words: mean distance of confidence and accuracy, a bin weighing its words.
+
+    `confidence` (N,) is the probability of the predicted tag, `correct` (N,) whether it is the gold tag. Returns `ece`
+    and for the reliability diagram the (bins,) arrays `confidence` and `accuracy` (means; nan in an empty bin) and
+    `count`. Bins have equal width and include their upper edge (Guo et al. 2017, On Calibration of Modern Neural
+    Networks). Mind that most words are O and easy, so that a small figure is no praise. Raises ValueError for no words.
+    """
+    confidence, correct = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
+    if confidence.ndim != 1 or confidence.shape != correct.shape or not len(confidence):
+        raise ValueError(f"confidence {confidence.shape} and correct {correct.shape}: expected one of each a word")
+    if not ((confidence >= 0) & (confidence <= 1 + 1e-6)).all():  # a rounded softmax may exceed 1; nan is refused
+        raise ValueError(f"confidence from {confidence.min()} to {confidence.max()}: expected probabilities")
+    where = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
+    count = np.bincount(where, minlength=bins)
+    sums = np.stack([np.bincount(where, weights=values, minlength=bins) for values in (confidence, correct)])
+    means = np.divide(sums, count, out=np.full(sums.shape, np.nan), where=count > 0)
+    return {"ece": float(np.abs(sums[0] - sums[1]).sum() / len(confidence)),
+            "confidence": means[0], "accuracy": means[1], "count": count}
+
+
+def _paired_rows(counts_a: np.ndarray, counts_b: np.ndarray) -> np.ndarray:
+    """(S, 5): true positives and predicted of a, the same of b, gold."""
+    check_counts(counts_a)
+    if counts_a.shape != counts_b.shape or (counts_a[..., 2] != counts_b[..., 2]).any():
+        raise ValueError(f"counts {counts_a.shape} and {counts_b.shape} have different gold entities: expected two "
+                         "predictions for the same sentences in the same order")
+    a, b = counts_a.sum(axis=1), counts_b.sum(axis=1)
+    return np.column_stack([a[:, :2], b])
+
+
+def _chunks(resamples: int, width: int) -> list[int]:
+    """Sizes of parts of `resamples` rows with at most CHUNK numbers each."""
+    if resamples < 1:
+        raise ValueError(f"{resamples} resamples: expected at least 1")
+    size = max(1, CHUNK // max(1, width))
+    return [min(size, resamples - done) for done in range(0, resamples, size)]
+
+
+def _bootstrap_sums(rows: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """(resamples, columns) sums over as many rows as given, drawn with replacement."""
+    kinds, copies = np.unique(rows, axis=0, return_counts=True)
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.multinomial(len(rows), copies / len(rows), size=n) @ kinds
+                           for n in _chunks(resamples, len(kinds))])
+
+
+def _difference(sums: np.ndarray) -> np.ndarray:
+    """(..., 5) sums of paired rows -> F1 of a minus F1 of b."""
+    true_a, predicted_a, true_b, predicted_b, gold = np.moveaxis(sums, -1, 0)
+    return f1_of(true_a, predicted_a, gold) - f1_of(true_b, predicted_b, gold)
+
+
+def _interval(values: np.ndarray, level: float) -> tuple[float, float]:
+    if not 0 < level < 1:
+        raise ValueError(f"level {level}: expected a number between 0 and 1, as 0.95")
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    return low, high
+
+
+def _p_value(null: np.ndarray, observed: float) -> float:
+    """Two-sided; the tolerance keeps ties of equal value but different rounding."""
+    return float((1 + (np.abs(null) >= abs(observed) - 1e-12).sum()) / (1 + len(null)))

@@ -1,0 +1,89 @@
+"""A model and its sentences in several languages -> what results.json says of each language."""
+
+from typing import NamedTuple
+
+import numpy as np
+from accelerate import Accelerator
+from tabulate import tabulate
+
+from ner.data.collate import Padding
+from ner.data.encoded import Encoded
+from ner.evaluation import intervals, scoring
+from ner.evaluation.predict import SLOTS, Predictions, predict
+from ner.tags import TagSet
+
+
+class Scored(NamedTuple):
+    """One language scored: `metrics` as in results.json, and what they were made from."""
+
+    metrics: dict
+    predictions: Predictions
+    counts: np.ndarray  # (S, types, 3) as `scoring.entity_counts`
+
+
+def evaluate(model, languages: dict[str, Encoded], tags: TagSet, padding: Padding, accelerator: Accelerator,
+             training: list[list[str]] | None = None, slots: int = SLOTS) -> dict[str, Scored]:
+    """Every language scored; each process returns all of it. `training`: sentences, to score unseen ones apart."""
+    return {lang: score(encoded, predict(model, encoded, padding, accelerator, slots), tags, training)
+            for lang, encoded in languages.items()}
+
+
+def score(encoded: Encoded, predictions: Predictions, tags: TagSet, training: list[list[str]] | None) -> Scored:
+    """Scores of one language in the layout of results.json."""
+    data = (encoded.gold, predictions.labels, encoded.lengths, tags.names)
+    types = scoring.entity_types(tags.names)
+    counts = scoring.entity_counts(*data)
+    metrics = scoring.scores(counts, types)
+    strict = scoring.entity_counts(*data, strict=True)
+    metrics |= {"f1_strict": scoring.scores(strict, types)["f1"], "f1_ci95": list(intervals.f1_interval(counts)),
+                "f1_strict_ci95": list(intervals.f1_interval(strict))}
+    by_type = intervals.by_type_intervals(counts)
+    for name, interval in zip(types, by_type["by_type"].tolist()):
+        if name in metrics["by_type"]:
+            metrics["by_type"][name]["f1_ci95"] = interval
+    for mean in ("macro", "weighted"):
+        metrics[mean]["f1_ci95"] = list(by_type[mean])
+    metrics["loss"] = float(predictions.loss.mean(dtype=np.float64))
+    metrics |= {"sentences": len(encoded.tokens), "words": len(encoded.gold)}
+    metrics |= calibration(predictions.confidence, predictions.labels == encoded.gold)
+    if training is not None:
+        unseen = scoring.unseen(encoded.tokens, training)
+        metrics["unseen_sentences"] = int(unseen.sum())
+        metrics["f1_unseen"] = scoring.scores(counts[unseen], types)["f1"] if unseen.any() else None
+        metrics["f1_unseen_ci95"] = list(intervals.f1_interval(counts[unseen])) if unseen.any() else None
+    return Scored(metrics, predictions, counts)
+
+
+def calibration(confidence: np.ndarray, correct: np.ndarray) -> dict:
+    """`ece`, and for the reliability diagram `calibration`: mean confidence, accuracy, words of each non-empty bin."""
+    found = intervals.calibration(confidence, correct)
+    bins = zip(found["confidence"].tolist(), found["accuracy"].tolist(), found["count"].tolist())
+    return {"ece": found["ece"], "calibration": [[round(c, 5), round(a, 5), n] for c, a, n in bins if n]}
+
+
+def mean_f1(scored: dict[str, Scored]) -> float:
+    """The mean of micro F1 over languages."""
+    return float(np.mean([item.metrics["f1"] for item in scored.values()]))
+
+
+def mean_f1_interval(scored: dict[str, Scored]) -> list[float]:
+    """Its 95 % interval over the sentences of all languages."""
+    return list(intervals.languages_interval([item.counts for item in scored.values()]))
+
+
+def metrics_of(scored: dict[str, Scored]) -> dict[str, dict]:
+    """The metrics of each language, as results.json has them."""
+    return {lang: item.metrics for lang, item in scored.items()}
+
+
+def f1_table(scored: dict[str, Scored]) -> str:
+    """The F1 table on the screen, a line a language; F1 in points with its 95 % interval."""
+    def points(f1: float, interval: list[float]) -> tuple[str, str]:
+        low, high = interval
+        return f"{100 * f1:.2f}", f"{100 * low:.1f}-{100 * high:.1f}"
+
+    rows = [[lang, *points(m["f1"], m["f1_ci95"]), *(f"{100 * m[key]:.2f}" for key in ("precision", "recall", "f1_strict")),
+             m["sentences"], m["entities"]] for lang, m in metrics_of(scored).items()]
+    rows.append(["mean", *points(mean_f1(scored), mean_f1_interval(scored)), "", "", "", "", ""])
+    header = ["lang", "F1", "95 %", "precision", "recall", "strict F1", "sentences", "entities"]
+    return tabulate(rows, header, "plain", disable_numparse=True, colalign=["left", *["right"] * 7])

@@ -1,0 +1,108 @@
+"""A sentence with gold and predicted tags, and the files that hold them: predictions/SPLIT.LANG.tsv, both ways.
+
+A file holds words, gold and predicted tags, which is all that counts need: models, data and GPU are not.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ner import tags
+from ner.data import readers
+from ner.data.encoded import Encoded
+from ner.evaluation import scoring
+from ner.evaluation.predict import Predictions
+from ner.files import write_whole
+from ner.options import UserError, shown
+from ner.tags import TagSet
+
+
+class TaggedSentence(NamedTuple):
+    """One sentence with two tags for each word and, unless it was read from a file, what the model says of them."""
+
+    words: list[str]
+    gold: list[str]
+    predicted: list[str]
+    loss: list[float] = []  # of the gold tag, in nats
+    confidence: list[float] = []  # probability of the predicted tag
+    lang: str = ""
+    row: int = -1  # in the source
+
+
+def sentences(encoded: Encoded, predictions: Predictions, tags: TagSet) -> list[TaggedSentence]:
+    """In the order of the corpus."""
+    gold, predicted, loss, confidence = (encoded.per_sentence(values) for values in (encoded.gold, *predictions))
+    return [TaggedSentence(words, tags.names_of(gold[i]), tags.names_of(predicted[i]), loss[i].tolist(),
+                           confidence[i].tolist(), *encoded.source[i]) for i, words in enumerate(encoded.tokens)]
+
+
+def write_predictions(path: Path, tagged: Iterable[TaggedSentence]) -> None:
+    """``word<TAB>gold<TAB>predicted``, a blank line after each sentence: exactly the words of the input."""
+    rows = ("".join(f"{word}\t{gold}\t{predicted}\n" for word, gold, predicted in
+                    zip(one.words, one.gold, one.predicted, strict=True)) for one in tagged)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, "".join(f"{row}\n" for row in rows))
+
+
+def read_predictions(path: Path) -> list[TaggedSentence]:
+    """UserError where the file is not of this form."""
+    found, rows = [], []
+    for number, line in readers.numbered_lines(path):
+        cells = line.split("\t")
+        if len(cells) == 3:
+            rows.append(cells)
+        elif line:
+            raise UserError(f"{path}:{number}: expected word<TAB>gold<TAB>predicted, found {len(cells)} cells")
+        elif rows:
+            found.append(rows)
+            rows = []
+    found += [rows] if rows else []
+    if not found:
+        raise UserError(f"{path}: holds no sentence; expected word<TAB>gold<TAB>predicted")
+    return [TaggedSentence(*map(list, zip(*rows, strict=True))) for rows in found]
+
+
+def counts(paths: Sequence[Path]) -> tuple[list[np.ndarray], tuple[str, ...]]:
+    """(S, types, 3) entities of each file, as `scoring.entity_counts`, and the types; UserError unless words, gold and
+    sentences are the same in all of them."""
+    files = [read_predictions(path) for path in paths]
+    for path, other in zip(paths[1:], files[1:], strict=True):
+        if [(one.words, one.gold) for one in files[0]] != [(one.words, one.gold) for one in other]:
+            raise UserError(f"{paths[0]} and {path}: {difference(files[0], other)}; "
+                            "expected predictions for the same sentences")
+    try:
+        known = tags.tag_set({tag[2:] for file in files for one in file for tag in {*one.gold, *one.predicted}
+                              if tag != "O"})
+    except ValueError as error:
+        raise UserError(f"{' and '.join(map(str, paths))}: {error}") from None
+    result = []
+    for path, file in zip(paths, files, strict=True):
+        try:
+            gold, predicted = (np.array(known.labels(tag for one in file for tag in getattr(one, name)))
+                               for name in ("gold", "predicted"))
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from None
+        result.append(scoring.entity_counts(gold, predicted, [len(one.words) for one in file], known.names))
+    return result, known.types
+
+
+def difference(a: list[TaggedSentence], b: list[TaggedSentence]) -> str:
+    """What tells the sentences of two files apart."""
+    ours, theirs = ([pair for one in file for pair in zip(one.words, one.gold, strict=True)] for file in (a, b))
+    for number, (left, right) in enumerate(zip(ours, theirs), 1):
+        if left != right:
+            one, other = (f"{shown(word)} ({tag[:40]})" for word, tag in (left, right))
+            return f"word {number} is {one} in one and {other} in the other"
+    return f"{len(a)} sentences of {len(ours)} words against {len(b)} of {len(theirs)}"
+
+
+def files_of(run: Path) -> dict[str, Path]:
+    """SPLIT.LANG -> file, in the order of their names; UserError where the run has none."""
+    files = {path.stem: path for path in sorted(run.glob("predictions/*.*.tsv"))}
+    if not files and (seeds := sorted(path.name for path in run.glob("seed-*"))):
+        raise UserError(f"{run}: holds several seeds; name one of them: {', '.join(seeds)[:80]}")
+    if not files:
+        raise UserError(f"{run}: holds no predictions; expected the folder of a finished run or of evaluate.py score")
+    return files

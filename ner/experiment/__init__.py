@@ -1,0 +1,1 @@
+"""Options -> a finished run."""

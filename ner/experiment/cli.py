@@ -1,0 +1,141 @@
+"""YAML recipes and the command line -> a mapping of options, unchecked (`options.resolve` checks it).
+
+What YAML would guess wrong stays text (``no`` is Norwegian, 0123456 a commit, 1.10 a version), and the type of an
+option says how to read it.
+"""
+
+import argparse
+import re
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from ner.options import DESCRIPTIONS, FIELDS, KINDS, NO_TEXT, NOT_IN_CONFIG, Options, UserError, shown
+
+MAX_RECIPE = 1 << 16  # characters
+
+
+class RecipeLoader(yaml.SafeLoader):
+    """YAML of text, whole numbers, true, false, null, lists and mappings. A key may stand only once, and there are no
+    aliases: a few lines of them can stand for more values than fit into memory."""
+
+    yaml_implicit_resolvers = {first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith(":null")]
+                               for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="an alias; repeat the value", problem_mark=self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"{shown(key.value)} stands twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("(true|false)$"), list("tf"))
+RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("-?(0|[1-9][0-9]*)$"), list("-0123456789"))
+NOT_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)  # all but the first: explicit tags
+
+
+def read_recipe(path: str | Path) -> dict:
+    """The mapping in a YAML recipe, unchecked; ``UserError`` names file and line where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(MAX_RECIPE + 1)
+        if len(text) > MAX_RECIPE:
+            raise ValueError(f"longer than {MAX_RECIPE:,} characters")
+        recipe = yaml.load(text, RecipeLoader)
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the recipe ({error.strerror}); name an existing YAML file") from None
+    except NOT_YAML as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise UserError(f"{path}{where}: not a YAML recipe ({problem[:99]}); expected lines like 'epochs: 3'") from None
+    if not isinstance(recipe, dict | None):
+        raise UserError(f"{path}: expected lines like 'epochs: 3', found {shown(recipe)}")
+    return {key if isinstance(key, str) else shown(key): value for key, value in (recipe or {}).items()}
+
+
+def read_word(word: str):
+    try:
+        return yaml.load(word, RecipeLoader)
+    except NOT_YAML:
+        return word
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaints are ``UserError``, so that all of them leave by one door."""
+
+    def error(self, message):
+        raise UserError(f"{message}; see --help")
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Shows what an option takes by its metavar alone: argparse takes any number of words, `resolve` checks them."""
+
+    def _format_args(self, action, default_metavar):
+        return action.metavar if action.nargs == "*" else super()._format_args(action, default_metavar)
+
+
+def parser(description: str) -> Parser:
+    """The command line of ``train.py``: values in YAML's syntax, lists also as several words."""
+    result = Parser(description=description, usage="train.py [--config FILE] [--OPTION VALUE ...]", allow_abbrev=False,
+                    formatter_class=lambda prog: HelpFormatter(prog, max_help_position=32))
+    result.add_argument("--config", metavar="FILE", help="YAML recipe that sets any of the options below")
+    groups = {title: result.add_argument_group(title) for title in ("data", "model", "optimisation", "run")}
+    for name, f in FIELDS.items():
+        default = getattr(Options(), name)
+        value = "none" if default in (None, {}) else " ".join(default) if KINDS[name] == list[str] else str(default)
+        text = f.metadata["help"] + ("" if "default:" in f.metadata["help"] else f" [{value.lower()}]")
+        groups[f.metadata["group"]].add_argument(
+            f"--{name}", nargs="*", metavar=DESCRIPTIONS[KINDS[name]][1], help=text, default=argparse.SUPPRESS)
+    return result
+
+
+def command_line_values(words: dict[str, list[str]]) -> dict:
+    """Values of ``--name word word ...`` as YAML gives them: no word is true, several are a list, a=b a mapping."""
+    values = {}
+    for name, given in words.items():
+        kind = KINDS[name]
+        if kind is not str and given and given[0].startswith(("[", "{")):  # a shell cuts it at spaces
+            given = [" ".join(given)]
+        if kind is bool and not given:
+            values[name] = True
+        elif typing.get_origin(kind) is dict and given and not given[0].startswith("{"):
+            values[name] = dict(word.split("=", 1) if "=" in word else (word, None) for word in given)
+        elif kind is str and len(given) == 1:
+            values[name] = None if given[0] in ("null", "~") else given[0]
+        else:
+            read = [read_word(word) for word in given]
+            values[name] = read[0] if len(read) == 1 else read
+    return values
+
+
+def refuse_control_characters(words: Sequence[str]) -> None:
+    """They would tear the messages apart that quote them; bytes that are not UTF-8 come as surrogates."""
+    if odd := next((word for word in words if NO_TEXT.search(word)), None):
+        raise UserError(f"{shown(odd)} holds a control character or is not UTF-8; expected plain text")
+
+
+def read_arguments(description: str, argv: list[str]) -> tuple[dict, str]:
+    """The mapping of recipe plus command line, unchecked, and the recipe's path (or '')."""
+    known, rest = parser(description).parse_known_args(argv)
+    if rest and not rest[0].startswith("--"):
+        raise UserError(f"unexpected {shown(rest[0])}; options start with --, see --help")
+    refuse_control_characters(argv)
+    words = vars(known)
+    path = words.pop("config") or ""
+    recipe = read_recipe(path) if path else {}
+    unknown = {word[2:].split("=", 1)[0]: None for word in rest if word.startswith("--")}
+    given = command_line_values(words) | unknown
+    if isinstance(recipe.get("runs"), dict):  # the command line wins over the options of named runs, too
+        one = {name: value for name, value in given.items() if name not in NOT_IN_CONFIG}
+        recipe["runs"] = {run: {**own, **one} if isinstance(own, dict) else own for run, own in recipe["runs"].items()}
+    return {**recipe, **given}, path

@@ -1,0 +1,77 @@
+"""What must match for a run to be continued, and continuing it."""
+
+import hashlib
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+from accelerate.utils import broadcast_object_list
+
+from ner.experiment.folder import EPOCH, check, number, read_results, share
+from ner.experiment.run import Run
+from ner.model import pretrained
+from ner.options import Options, UserError, as_recipe, with_role
+from ner.training import checkpoint, machine
+
+
+def identity_of(state: Run) -> dict:
+    """All that the result of a run depends on.
+
+    Of the encoder, the embedding table: a checkpoint holds but the rows that are trained.
+    """
+    table = pretrained.read_tensor(state.source, pretrained.WORD_EMBEDDINGS)
+    content = hashlib.sha256()
+    for encoded in [state.training, *state.validation.values(), *state.test.values()]:
+        for window in (window for sentence in encoded.windows for window in sentence):
+            content.update(window.input_ids.tobytes() + window.labels.tobytes())
+    return {**with_role(as_recipe(state.options), "changes_result"), "tag set": state.tags.names,
+            "training sentences": len(state.training.tokens), "checksum of the encoded data": content.hexdigest(),
+            "checksum of the encoder's embeddings": hashlib.sha256(table.numpy()).hexdigest(),
+            "precision": state.accelerator.mixed_precision,
+            **{key: version for key, version in machine.versions().items() if key != "git"}}
+
+
+def same_results(folder: Path, options: Options) -> dict:
+    """The results of the finished run in `folder`; ``UserError`` where it had other options that change them."""
+    results = read_results(folder / "results.json")
+    before, now = (with_role(one, "changes_result") for one in (results["options"], as_recipe(options)))
+    checkpoint.compare(folder, before, now)
+    return results
+
+
+def restore(state: Run) -> None:
+    """Continue at the newest whole checkpoint; without one, at the beginning."""
+    path, damaged = checkpoint.newest(state.folder / "checkpoints") if state.accelerator.is_main_process else (None, [])
+    (name,) = broadcast_object_list([path and str(path)])
+    for bad in damaged:
+        place = checkpoint.set_aside(bad)
+        state.accelerator.print(f"{bad}: damaged, set aside as {place.name}")
+    if name is None:
+        state.accelerator.print("no checkpoint yet, starting at the beginning")
+        return
+    state.progress, state.best = checkpoint.read(Path(name), state.accelerator, state.bare, state.optimizer,
+                                                 state.identity)
+    try:
+        check_progress(state)
+    except ValueError as error:
+        raise UserError(f"{name}: cannot be continued, its progress is none of this run ({error})") from None
+    state.accelerator.print(f"continuing after step {state.progress.step} of {state.total}")
+
+
+def check_progress(state: Run) -> None:
+    """ValueError where progress and best weights, as a checkpoint has them, are none that this run can have."""
+    def step(value) -> bool:
+        return type(value) is int and 0 <= value <= state.total
+
+    progress = state.progress
+    check(asdict(progress), {
+        "step": step, "updates": step, "loss_sum": number, "words": number,
+        "seconds": lambda value: number(value) and value > 0,
+        "epochs": [EPOCH | {"epoch": step, "updates": step, "mean_f1": share}]})
+    last = progress.step == state.total  # ends an epoch, too
+    ended = math.ceil(progress.step / state.per_epoch) if last else progress.step // state.per_epoch
+    if [epoch["validation"].keys() for epoch in progress.epochs] != [state.validation.keys()] * ended:
+        raise ValueError(f"{len(progress.epochs)} epochs after step {progress.step}, or other languages in them")
+    shapes = {name: parameter.shape for name, parameter in state.bare.named_parameters()}
+    if state.best and {name: tensor.shape for name, tensor in state.best.items()} != shapes:
+        raise ValueError("the best weights are those of another model")

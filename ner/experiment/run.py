@@ -1,0 +1,97 @@
+"""The state of one run, and what is read off it: weights to save, metrics to report."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch.utils.tensorboard import SummaryWriter
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+from ner.data import sampling
+from ner.data.collate import Padding, padding_of
+from ner.data.encoded import Encoded
+from ner.model import pretrained, vocabulary
+from ner.options import Options
+from ner.tags import TagSet
+from ner.training import loop, machine, optim, selection
+from ner.training.loop import Progress
+
+
+@dataclass
+class Run:
+    """All that one run works with."""
+
+    options: Options
+    folder: Path
+    accelerator: Accelerator
+    source: Path  # the encoder's folder
+    config: PretrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+    tags: TagSet
+    training: Encoded
+    validation: dict[str, Encoded]
+    test: dict[str, Encoded]
+    vocabulary_rows: Any  # of the embedding table, those that the sentences touch; None: the full table is trained
+    bare: torch.nn.Module  # the model itself
+    model: torch.nn.Module  # as Accelerate wraps it
+    optimizer: torch.optim.Optimizer
+    progress: Progress = field(default_factory=Progress)
+    best: dict[str, torch.Tensor] = field(default_factory=dict)  # weights of the selected epoch; empty: the last counts
+    identity: dict = field(default_factory=dict)  # what must be the same for the run to be continued
+    writer: SummaryWriter | None = None  # TensorBoard, on the main process
+
+    @property
+    def padding(self) -> Padding:
+        return padding_of(self.tokenizer)
+
+    @property
+    def total(self) -> int:
+        return loop.total_steps(len(self.training.tokens), self.options)
+
+    @property
+    def per_epoch(self) -> int:
+        return sampling.steps_per_epoch(len(self.training.tokens), self.options.batch_size)
+
+
+def selected_epoch(state: Run) -> dict:
+    return selection.selected(state.progress.epochs, state.options.select)
+
+
+def out_of_patience(state: Run) -> bool:
+    return selection.out_of_patience(state.progress.epochs, state.options.select, state.options.patience)
+
+
+def full_state(state: Run) -> dict[str, torch.Tensor]:
+    """The weights of the whole model, on the CPU: adapters merged, every row of the embedding table in its place."""
+    bare = state.bare
+    if hasattr(bare, "merge_and_unload"):  # a model of peft, for which training ends here
+        bare = bare.merge_and_unload()
+    weights = {name: p.detach().cpu() for name, p in bare.named_parameters()}
+    if state.vocabulary_rows is not None:
+        weights[pretrained.WORD_EMBEDDINGS] = vocabulary.full_table(
+            pretrained.read_tensor(state.source, pretrained.WORD_EMBEDDINGS), state.vocabulary_rows,
+            weights[pretrained.WORD_EMBEDDINGS], untouched_decay(state, selected_epoch(state)["updates"]))
+    return weights
+
+
+def untouched_decay(state: Run, updates: int) -> float:
+    """What training multiplies the embedding rows with that the data do not touch (`optim.untouched_decay`)."""
+    options = state.options
+    rates = [optim.learning_rate(update, state.total, options.learning_rate, options.warmup_ratio)
+             for update in range(updates)]
+    return optim.untouched_decay(state.optimizer, pretrained.word_embeddings(state.bare), rates)
+
+
+def training_metrics(state: Run) -> dict:
+    """The `train` part of results.json."""
+    progress, encoded = state.progress, state.training
+    per_epoch = sum(len(window.input_ids) for sentence in encoded.windows for window in sentence)
+    seen = progress.step / state.per_epoch  # passes over the data
+    return {"langs": list(state.options.train_langs), "sentences": len(encoded.tokens), "tokens_per_epoch": per_epoch,
+            "steps": progress.step, "processes": state.accelerator.num_processes, "seconds": progress.seconds,
+            "sentences_per_second": seen * len(encoded.tokens) / progress.seconds,
+            "tokens_per_second": seen * per_epoch / progress.seconds,
+            "peak_memory_mib": machine.peak_memory_mib(state.accelerator.device),
+            "selected_epoch": selected_epoch(state)["epoch"], "epochs": progress.epochs}

@@ -1,0 +1,84 @@
+"""A trained model, from a run's folder or from elsewhere, and its scores on any data set.
+
+Trade-off. A model from elsewhere is scored with its own tag names, so its ids may stand in any order, but the tags of
+the data must be among them: guessing that HUMAN means PER would give figures that nobody can compare.
+"""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from accelerate import Accelerator
+from transformers import PreTrainedTokenizerBase
+
+from ner.data import corpora, encoded
+from ner.data.collate import padding_of
+from ner.data.encoded import Encoded
+from ner.evaluation import per_language
+from ner.evaluation.per_language import Scored
+from ner.experiment.cli import read_recipe
+from ner.experiment.folder import is_study
+from ner.model import pretrained
+from ner.model.roberta import TokenClassifier
+from ner.options import Options, UserError, resolve
+from ner.tags import TagSet
+
+
+class Trained(NamedTuple):
+    """A model that can tag, and the options of the run that made it (the defaults for a model from elsewhere)."""
+
+    model: TokenClassifier
+    tokenizer: PreTrainedTokenizerBase
+    tags: TagSet
+    options: Options
+    folder: Path
+
+
+def options_of(name: str, revision: str | None = None) -> Options:
+    """Of the run whose folder this is; for a model from elsewhere the defaults."""
+    path = Path(name) / "config.yaml"
+    if not os.path.isfile(path):
+        return Options(model=name, model_revision=revision)
+    recipe = read_recipe(path)
+    if is_study(recipe):
+        raise UserError(f"{name}: holds several runs; name one of the folders in it")
+    return resolve(recipe, str(path))
+
+
+def load(name: str, accelerator: Accelerator, revision: str | None = None) -> Trained:
+    """From a run's folder, or from any token-classification checkpoint of the RoBERTa family (folder or Hub name)."""
+    options, run = options_of(name, revision), Path(name)
+    if os.path.isfile(run / "config.yaml"):
+        folder = run / "model"
+        if not folder.is_dir():
+            raise UserError(f"{run}: holds no model/; finish the run first with --resume")
+    else:
+        folder = pretrained.folder_of(name, revision)
+    config = pretrained.load_config(folder)
+    try:
+        names = pretrained.tags_of(config)
+        if names is None:
+            raise UserError(f"{folder}/config.json: names no tags in id2label; expected a fine-tuned token classifier")
+        tags = TagSet(names)
+    except ValueError as error:
+        raise UserError(f"{folder}/config.json: id2label is no IOB2 tag set ({error})") from None
+    tokenizer = pretrained.load_tokenizer(folder, config)
+    longest = config.max_position_embeddings - config.pad_token_id - 1
+    options = replace(options, max_length=min(options.max_length, longest))
+    model = pretrained.load_model(folder, config, options.attention)
+    # On the device and in the precision of training, but no wrapper: each process scores what there is for it.
+    model = accelerator.prepare_model(model, evaluation_mode=True)
+    return Trained(model, tokenizer, tags, options, folder)
+
+
+def score(trained: Trained, langs: list[str], split: str,
+          accelerator: Accelerator) -> tuple[dict[str, Encoded], dict[str, Scored]]:
+    """Every language of a split: its sentences, and its scores. Tags are matched by name."""
+    options = replace(trained.options, tags=list(trained.tags.names))
+    corpus, _ = corpora.load(options, {split: langs})
+    accelerator.print(corpora.count_table(corpus, trained.tags), "\n")
+    languages = {lang: encoded.encode(rows, trained.tokenizer, options.max_length, options.stride)
+                 for lang, rows in corpus[split].items()}
+    return languages, per_language.evaluate(trained.model, languages, trained.tags, padding_of(trained.tokenizer),
+                                            accelerator)

@@ -1,0 +1,56 @@
+"""The head: dropout, a linear map, and everything that says what its logits mean.
+
+Nothing else turns logits into a loss or into tags: training minimises `loss`, evaluation takes `word_losses` and
+`decode`. Another head is a class with the same methods; `roberta` names the one that is built.
+
+Shapes: W words, H hidden, K tags.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ner.model.cpu import Dropout, Linear
+
+
+class Head(Linear):
+    """Dropout and a linear map; the loss is the cross-entropy of each word's tag.
+
+    label_smoothing: probability that the loss spreads over all tags (Szegedy et al. 2016, arXiv:1512.00567).
+    class_weights: K numbers that multiply the losses of words with that gold tag. Both are for training: evaluation
+    reports the plain cross-entropy.
+    """
+
+    def __init__(self, config):
+        super().__init__(config.hidden_size, config.num_labels)
+        dropout = config.classifier_dropout
+        self.dropout = Dropout(config.hidden_dropout_prob if dropout is None else dropout)
+        self.label_smoothing = 0.0
+        self.class_weights: list[float] | None = None
+
+    def initialise(self, std: float, generator: torch.Generator) -> None:
+        """New weights, as transformers draws them: normal, no bias."""
+        with torch.no_grad():
+            self.weight.copy_(torch.randn(self.weight.shape, generator=generator) * std)
+            self.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(W, H) -> (W, K) logits."""
+        return super().forward(self.dropout(x))
+
+    def loss(self, logits: Tensor, labels: Tensor, words: list[int]) -> Tensor:
+        """What training minimises, in nats: a sum over the words, so that micro-batches and processes add up.
+
+        logits: (W, K) fp32, labels: (W,), words: how many of the W each window owns, for a head that looks at sequences.
+        """
+        weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
+        return F.cross_entropy(logits, labels, weights, reduction="sum", label_smoothing=self.label_smoothing)
+
+    def word_losses(self, logits: Tensor, labels: Tensor, words: list[int]) -> Tensor:
+        """(W,) -log p(label), in nats; arguments as for `loss`."""
+        return -logits.log_softmax(-1).gather(1, labels[:, None])[:, 0]
+
+    def decode(self, logits: Tensor, words: list[int]) -> tuple[Tensor, Tensor]:
+        """(W,) the predicted label of each word and (W,) its probability; arguments as for `loss`."""
+        best, label = logits.log_softmax(-1).max(-1)
+        return label, best.exp()
