@@ -201,7 +201,8 @@ COMMANDS = {"score": run_score, "tag": run_tag, "errors": run_errors, "suspects"
 def main(argv: list[str]) -> int:
     """Exit status: 0, 2 for a mistake of the user's, 130 for Ctrl-C."""
     try:
-        args, args.rest = parser().parse_known_args(argv)
+        args, rest = parser().parse_known_args(argv)
+        args.rest = rest
         refuse_control_characters([word for word in argv if word not in getattr(args, "text", [])])
         if args.rest and args.command != "suspects":  # which hands them to the parser of train.py
             parser().error(f"unrecognized arguments: {' '.join(args.rest)}")
@@ -221,5 +222,6 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(line_buffering=True)  # a log file shows an epoch when it ends, not when the run does
+    # a log file shows an epoch when it ends, not when the run does
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # typeshed knows it as any TextIO
     sys.exit(main(sys.argv[1:]))

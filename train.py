@@ -47,5 +47,6 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(line_buffering=True)  # a log file shows an epoch when it ends, not when the run does
+    # a log file shows an epoch when it ends, not when the run does
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # typeshed knows it as any TextIO
     sys.exit(main(sys.argv[1:]))

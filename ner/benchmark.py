@@ -99,7 +99,8 @@ def ours(args, report) -> None:
         started = time.perf_counter()
         next(steps)
         seconds = time.perf_counter() - started
-        (batch,), labelled = loop.step_batches(state.training, state.padding, state.progress.step - 1, state.options, 0, 1)
+        (batch,), labelled = loop.step_batches(state.training, state.padding, state.progress.step - 1, state.options,
+                                               0, 1)
         report(Step(seconds, batch["lengths"], batch["input_ids"].numel(), labelled,
                     machine.peak_memory_mib(accelerator.device)))
     for _ in range(EVALUATIONS):
@@ -149,7 +150,8 @@ def trainer(args, report, grouped: bool) -> None:
         return Dataset.from_list([{"input_ids": w.input_ids.tolist(), "attention_mask": [1] * len(w.input_ids),
                                    "labels": w.labels.tolist()} for sentence in windows for w in sentence])
 
-    fetched, started = collections.deque(), []  # the Trainer's loader is a batch ahead
+    fetched: collections.deque[tuple[list[int], int, int]] = collections.deque()  # its loader is a batch ahead
+    started: list[float] = []
 
     class Turns(TrainerCallback):
         def on_train_begin(self, *_, **__):
@@ -183,9 +185,9 @@ def trainer(args, report, grouped: bool) -> None:
         test = rows(test.select(range(len(test))[: args.eval_sentences]))
         peer.train()
         for _ in range(EVALUATIONS):
-            started = time.perf_counter()
+            before = time.perf_counter()
             peer.predict(test)
-            report(len(test) / (time.perf_counter() - started))
+            report(len(test) / (time.perf_counter() - before))
 
 
 def gemm_rate() -> float:
@@ -278,10 +280,12 @@ def process(arm: str, args):
 
 def compare(args) -> dict:
     """All arms in turn, a few steps each; the table, and the ratios."""
-    steps, evaluations, rates, shares = {arm: [] for arm in ARMS}, {arm: [] for arm in ARMS}, [], []
+    steps: dict[str, list[Step]] = {arm: [] for arm in ARMS}
+    evaluations: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    rates, shares = [], []
     with process("ours", args) as (about, ours), process("trainer", args) as (_, stock), \
             process("grouped", args) as (_, grouped):
-        turns = dict(zip(ARMS, (ours, stock, grouped)))
+        turns = dict(zip(ARMS, (ours, stock, grouped), strict=True))
         for first in range(0, args.steps, TURN):
             before = gemm_rate()
             for arm, turn in turns.items():

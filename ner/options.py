@@ -8,10 +8,12 @@ each. Nothing heavy is imported here, so that ``--help`` answers at once.
 import dataclasses
 import difflib
 import math
+import operator
 import re
 import types
 import typing
 from dataclasses import dataclass, field
+from functools import partial
 
 
 class UserError(Exception):
@@ -67,8 +69,8 @@ class Options:
     dropout: float | None = option(None, "model", "probability, everywhere in the model; default: the encoder's own",
                                    in_card=True)
     attention: str = option("packed", "model", "packed (only real tokens) or padded (the plain way, same result)")
-    freeze: int | None = option(None, "model", "lowest layers to keep as they are, embeddings included (0: they alone); "
-                                "default: all train", in_card=True)
+    freeze: int | None = option(None, "model", "lowest layers to keep as they are, embeddings included (0: they "
+                                "alone); default: all train", in_card=True)
     active_vocabulary: bool = option(True, "model", "train only the embedding rows that the data touch (same result)")
 
     epochs: int = option(3, "optimisation", "passes over the training sentences", in_card=True)
@@ -149,7 +151,8 @@ def closest(word: str, known) -> str:
 
 def resolve(recipe: dict, source: str = "") -> Options:
     """Checked options from a mapping; one ``UserError`` that lists every problem, one a line."""
-    problems, values = [], {}
+    problems: list[str] = []
+    values: dict[str, typing.Any] = {}  # each of its option's type
     for name, value in recipe.items():
         if name not in FIELDS:
             problems.append(f"unknown option {shown(name)}{closest(name, FIELDS) or '; see --help'}")
@@ -176,9 +179,10 @@ def check(o: Options) -> list[str]:
             problems.append(f"{name}: expected {text}, found {shown(value)}{hint}")
 
     for name, allowed in {**CHOICES, "select": ("last", "mean", *(o.validation_langs or o.eval_langs))}.items():
-        expect(name, lambda value: value in allowed, f"one of {', '.join(allowed)}", closest(getattr(o, name), allowed))
+        expect(name, partial(operator.contains, allowed), f"one of {', '.join(allowed)}",
+               closest(getattr(o, name), allowed))
     for name, least in AT_LEAST.items():
-        expect(name, lambda value: value >= least, f"at least {least}")
+        expect(name, partial(operator.le, least), f"at least {least}")
     for name in ("learning_rate", "max_grad_norm"):
         expect(name, lambda value: value > 0, "a number above 0")
     for name in ("warmup_ratio", "dropout", "label_smoothing"):

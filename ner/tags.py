@@ -8,6 +8,7 @@ BILOU are refused by name. An ``I-`` that opens an entity in an IOB2 file stays:
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 from seqeval.metrics.sequence_labeling import get_entities
 
@@ -100,7 +101,7 @@ def iob1_to_iob2(tags: Sequence[str]) -> list[str]:
     """The same entities with a ``B-`` at the start of each."""
     return [
         "B-" + tag[2:] if tag.startswith("I-") and before[2:] != tag[2:] else tag
-        for before, tag in zip(("O", *tags), tags)
+        for before, tag in pairwise(("O", *tags))
     ]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from ner import experiment
+from ner.experiment import experiment
 from ner.model import pretrained
 from ner.options import resolve
 from ner.training import loop, optim
@@ -16,12 +16,12 @@ def train(dtype: torch.dtype, **plain):
     """Losses and weights after a few steps of the built-in encoder without dropout, and the active rows."""
     options = resolve({"train_langs": ["de"], "eval_langs": ["de"], "num_train_sentences": 40, "dropout": 0,
                        "batch_size": 8, "learning_rate": 2e-4, "max_steps": 6, "epochs": 2, **plain})
-    state, _, _ = experiment.build(options, Path("unused"), Accelerator())
+    state = experiment.build(options, Path("unused"), Accelerator())
     state.bare.to(dtype)
     optimizer = state.accelerator.prepare(optim.adamw(state.bare, options.learning_rate, options.weight_decay))
-    steps = loop.steps(state.bare, optimizer, experiment.training_data(state), options, state.accelerator, state.progress,
-                       lambda: False)
-    return [step.loss for step in steps], dict(state.bare.named_parameters()), state.rows
+    steps = loop.steps(state.bare, optimizer, state.training, state.padding, options, state.accelerator,
+                       state.progress, lambda: False)
+    return [step.loss for step in steps], dict(state.bare.named_parameters()), state.vocabulary_rows
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 1e-4)])

@@ -2,8 +2,10 @@
 
 What it says of a word is a checksum of the subwords around it, so a word answered in another one's place, or by a
 window that does not show its surroundings, gets another tag. A trained model looks everywhere a little: for that one,
-``python -m tests.windows_test RUN --data_dir DIR``.
+``python -m tests.proofs.windows RUN --data_dir DIR``.
 """
+
+import itertools
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from ner.data.alignment import IGNORED, encode
 from ner.data.swiss import generate
 from ner.model import builtin, pretrained
 from ner.tags import PANX_TYPES, tag_set
-from tests.windows_test import LONGEST, SHORTEST, WHOLE, WINDOW, Document, compare, documents, tag
+from tests.proofs.windows import LONGEST, SHORTEST, WHOLE, WINDOW, Document, compare, documents, tag
 
 TAGS = tag_set(PANX_TYPES)
 
@@ -58,7 +60,7 @@ def agreement(glued: list[Document], tokenizer, reach: int, stride: int | None =
 def test_documents_are_whole_sentences_of_400_to_500_subwords(tokenizer, glued):
     assert len(glued) > 10
     windows = encode([one.words for one in glued], [one.gold for one in glued], tokenizer, WHOLE, 0)
-    sizes = [len(window.input_ids) - 2 for window in windows]
+    sizes = [len(window.input_ids) - 2 for (window,) in windows]
     assert len(sizes) == len(glued) and all(SHORTEST <= size <= LONGEST for size in sizes)
     assert all(len(one.words) == len(one.gold) for one in glued)
     short = [Document(["Bern"] * 60, [5] * 60)] * 9
@@ -76,8 +78,8 @@ def test_every_word_is_seen_with_its_surroundings(tokenizer, glued):
 def test_the_window_with_more_context_wins(tokenizer, glued):
     """If the first window that shows a word answered for it, or the last, a quarter of the words would differ."""
     windows = encode([one.words for one in glued], [one.gold for one in glued], tokenizer, WINDOW)
-    for before, after in zip(windows, windows[1:]):
-        if before.sentence == after.sentence:
+    for of_document in windows:
+        for before, after in itertools.pairwise(of_document):
             unowned = [len(before.labels) - 1 - np.flatnonzero(before.labels != IGNORED)[-1],
                        np.flatnonzero(after.labels != IGNORED)[0]]
             assert min(unowned) >= 24, "both leave to the other what they show without context"

@@ -12,15 +12,16 @@ from accelerate import Accelerator
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ner import inference
-from ner.data import corpora
+from ner.data import corpora, encoded
 from ner.data.alignment import IGNORED
-from ner.data.text import split_words
-from ner.evaluation import compare, evaluate
+from ner.data.collate import padding_of
+from ner.evaluation import per_language, predictions
+from ner.inference.text import split_words
+from ner.inference.trained import load
 from ner.options import Options
-from tests.data.test_corpora import write_hub
-from tests.model.folders import LEXICON, TAGS, lexicon_folder
-from tests.test_inference import tag
+from tests.helpers.corpora import write_hub
+from tests.helpers.folders import LEXICON, TAGS, lexicon_folder
+from tests.helpers.known import tag
 
 NOTHING = ["\u200b", "\ufeff", "\u0007", "\u00a0", "\u00ad", "\u2060", "\u3000", "\x1c", "\u0085"]  # or next to it
 COMBINING = ["Zu\u0308rich", "\u0301", "a" + "\u0300" * 40, "\u0e01\u0e33", "\u1100\u1161\u11a8"]
@@ -48,7 +49,7 @@ often = settings(deadline=None, max_examples=25, suppress_health_check=list(Heal
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = lexicon_folder(tmp_path_factory.mktemp("known") / "model", max_position_embeddings=514)
-    return inference.load(str(folder), Accelerator(cpu=True))
+    return load(str(folder), Accelerator(cpu=True))
 
 
 def written(folder: Path, name: str, rows: list[list[str]]) -> str:
@@ -62,19 +63,20 @@ def written(folder: Path, name: str, rows: list[list[str]]) -> str:
 def check(trained, options: Options, expected: list[list[str]], folder: Path) -> None:
     """Read, cut, tagged and written: the words of the input, each with its own answer."""
     corpus, _ = corpora.load(options, {"test": ["de"]})
-    encoded = {"de": evaluate.encode(corpus["test"]["de"], trained.tokenizer, options.max_length, options.stride)}
-    assert encoded["de"].tokens == expected
-    for window in encoded["de"].windows:
-        assert len(window.input_ids) <= options.max_length
-    owned = [(window.sentence, window.first_word + i) for window in encoded["de"].windows
-             for i in range(int((window.labels != IGNORED).sum()))]
-    assert owned == [(number, i) for number, one in enumerate(expected) for i in range(len(one))]
-    scored = evaluate.evaluate(trained.model, encoded, trained.tags, trained.tokenizer, Accelerator(cpu=True))
-    evaluate.write_predictions(folder / "predictions", "test", encoded, scored, trained.tags)
-    found = compare.read(folder / "predictions" / "test.de.tsv")
-    assert found.lengths == [len(one) for one in expected]
-    for word, predicted, wanted in zip(found.words, found.predicted, sum(expected, []), strict=True):
-        assert word == wanted and (word not in KNOWN or predicted == LEXICON.get(word, "O")), word
+    data = encoded.encode(corpus["test"]["de"], trained.tokenizer, options.max_length, options.stride)
+    assert data.tokens == expected
+    assert all(len(window.input_ids) <= options.max_length for windows in data.windows for window in windows)
+    owned = [[window.first_word + i for window in windows for i in range(int((window.labels != IGNORED).sum()))]
+             for windows in data.windows]
+    assert owned == [list(range(len(one))) for one in expected]
+    scored = per_language.evaluate(trained.model, {"de": data}, trained.tags, padding_of(trained.tokenizer),
+                                   Accelerator(cpu=True))
+    path = folder / "predictions" / "test.de.tsv"
+    predictions.write_predictions(path, predictions.sentences(data, scored["de"].predictions, trained.tags))
+    found = predictions.read_predictions(path)
+    assert [one.words for one in found] == expected
+    for word, predicted in (pair for one in found for pair in zip(one.words, one.predicted, strict=True)):
+        assert word not in KNOWN or predicted == LEXICON.get(word, "O"), word
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

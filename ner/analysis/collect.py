@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,7 +97,7 @@ def curve(runs: Sequence[ReportedRun], lang: str) -> list[tuple[int, Estimate]]:
 
 def crossing(points: Sequence[tuple[int, float]], level: float) -> float | None:
     """Where a curve first reaches `level` from below, interpolated between two points on a logarithmic axis."""
-    for (n, f1), (next_n, next_f1) in zip(points, points[1:]):
+    for (n, f1), (next_n, next_f1) in pairwise(points):
         if f1 < level <= next_f1:
             return n * (next_n / n) ** ((level - f1) / (next_f1 - f1))
     return None

@@ -55,7 +55,7 @@ def first_subwords(encoded: Encoded, tokenizer) -> list[str]:
     return tokenizer.convert_ids_to_tokens(np.concatenate(owned).tolist())
 
 
-def loss_table(keys: Sequence[str], loss: Sequence[float]) -> list[tuple[str, int, float, float]]:
+def loss_table(keys: Sequence[str], loss: Sequence[float] | np.ndarray) -> list[tuple[str, int, float, float]]:
     """Count, mean, sum of loss by key, highest sum first: ``"aba", [1, 5, 2] -> [(b, 1, 5, 5), (a, 2, 1.5, 3)]``."""
     names, place = np.unique(np.asarray(keys, object), return_inverse=True)
     count, total = np.bincount(place), np.bincount(place, np.asarray(loss, np.float64))
@@ -93,13 +93,11 @@ def kind_table(tagged: Iterable[tuple[Sequence[str], Sequence[str]]], types: Seq
     count = {name: dict.fromkeys(("gold", "predicted", *KINDS), 0) for name in types}
     for gold, predicted in tagged:
         for kind, a, b in pairs(spans(gold), spans(predicted)):
-            count[(a or b)[2]][kind] += 1
-            if a:
-                count[a[2]]["gold"] += 1
-            if b:
-                count[b[2]]["predicted"] += 1
+            for column, one in ((kind, a or b), ("gold", a), ("predicted", b)):
+                if one:
+                    count[one[2]][column] += 1
     rows = [(name, *row.values()) for name, row in count.items()]
-    return [*rows, ("all", *(sum(column) for column in zip(*(row[1:] for row in rows))))]
+    return [*rows, ("all", *(sum(column) for column in zip(*(row[1:] for row in rows), strict=True)))]
 
 
 def containing(found: list[TaggedSentence], text: str | None) -> list[TaggedSentence]:
@@ -119,10 +117,11 @@ def write_errors(folder: Path, title: str, split: str, analyses: dict[str, Analy
     write_table(folder / "loss_by_tag.tsv", ("language", "tag", *loss), with_lang(analyses, "tags"))
     write_table(folder / "error_kinds.tsv", ("language", *KINDS_HEADER), with_lang(analyses, "kinds"))
     write_table(folder / "confusion.tsv", ("language", "gold", *tags.names), (
-        (lang, name, *row) for lang, one in analyses.items() for name, row in zip(tags.names, one.confusion.tolist())))
+        (lang, name, *row) for lang, one in analyses.items()
+        for name, row in zip(tags.names, one.confusion.tolist(), strict=True)))
     chosen = {lang: containing(one.sentences, contains) for lang, one in analyses.items()}
-    header = ("language", "split", "row", "sum_loss", "mean_loss", "words", "gold", "predicted", "loss")
-    write_table(folder / "sentences.tsv", header,
+    write_table(folder / "sentences.tsv",
+                ("language", "split", "row", "sum_loss", "mean_loss", "words", "gold", "predicted", "loss"),
                 (sentence_cells(one, split) for found in chosen.values() for one in found))
     writer = board.open_board(folder)
     for lang, one in analyses.items():
@@ -143,7 +142,7 @@ def write_errors(folder: Path, title: str, split: str, analyses: dict[str, Analy
 
 def transposed(header: Sequence[str], rows: Sequence[tuple]) -> tuple[tuple, list[tuple]]:
     """Header and rows with kinds below each other: narrow enough for a phone."""
-    first, *others = zip(header, *rows)
+    first, *others = zip(header, *rows, strict=True)
     return first, others
 
 

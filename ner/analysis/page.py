@@ -41,8 +41,8 @@ class MarkedWord(NamedTuple):
 
 def render(title: str, parts: list[Part], tags: TagSet, contains: str | None) -> str:
     """The whole page."""
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-                              keep_trailing_newline=True)
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True,
+                              undefined=StrictUndefined, keep_trailing_newline=True)
     hues = [HUES[i % len(HUES)] + 20 * (i // len(HUES)) for i in range(len(tags.types))]
     return environment.get_template("page.html").render(
         title=title, parts=[part._replace(confusion=part.confusion.tolist()) for part in parts], tags=tags.names,

@@ -6,6 +6,7 @@ keep lines apart in black and white. F1 is in points (100 = perfect) everywhere.
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +56,8 @@ def heat_map(tables: Mapping[str, Mapping[str, Mapping[str, Sequence[float] | No
     places = figure.subplots(1, len(tables), squeeze=False)[0]
     known = [cell[0] for table in tables.values() for row in table.values() for cell in row.values() if cell]
     low = 10 * math.floor(10 * min(known, default=0))
-    for number, (axes, (title, table)) in enumerate(zip(places, tables.items())):
-        values = np.array([[100 * row[lang][0] if row.get(lang) else np.nan for lang in langs]
+    for number, (axes, (title, table)) in enumerate(zip(places, tables.items(), strict=True)):
+        values = np.array([[100 * cell[0] if (cell := row.get(lang)) else np.nan for lang in langs]
                            for row in table.values()])
         picture = axes.imshow(values, cmap="Blues", vmin=low, vmax=100, aspect="auto")
         axes.set_title(title, fontsize=9, parse_math=False)
@@ -108,7 +109,7 @@ def learning_curve(langs: Sequence[str], lang: str, points: Sequence[tuple[int, 
                           textcoords="offset points", va="top", fontsize=8)
     axes.set_xscale("log")
     ticks = sorted({*sizes, *published})
-    shown = [tick for tick, after in zip(ticks, [*ticks[1:], math.inf]) if after > 1.25 * tick or tick == ticks[0]]
+    shown = [tick for tick, after in pairwise([*ticks, math.inf]) if after > 1.25 * tick or tick == ticks[0]]
     axes.set_xticks(shown, labels=[f"{tick:,}" for tick in shown])
     axes.minorticks_off()
     axes.set_ylim(0, 100)
@@ -127,7 +128,7 @@ def panels(langs: Sequence[str], lines: Mapping[str, Mapping[str, Line]], x: str
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
     names = list(dict.fromkeys(name for panel in lines.values() for name in panel))
     style = styles(langs, names) | {black: {"color": "black", "linestyle": "--", "linewidth": 1.2}}
-    for axes, (title, panel) in zip(grid, lines.items()):
+    for axes, (title, panel) in zip(grid, lines.items(), strict=False):  # the last row may have room left
         plain(axes)
         axes.set_title(title, fontsize=8, parse_math=False)
         if diagonal:

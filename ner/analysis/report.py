@@ -24,7 +24,7 @@ FEWEST_WORDS = 20  # of a bin in a reliability diagram
 def differences(rows: Matrix, langs: Sequence[str]) -> list[tuple[str, str, dict | None]]:
     """(what minus what, language, row of `compare`) for every row against the first, and all against each; None where
     the two were not tested on the same sentences."""
-    first = next(iter(rows), None)
+    first = next(iter(rows), "")
     pairs = [(label, first) for label in list(rows)[1:]] + [("all", "each")] * ({"all", "each"} <= set(rows))
     result = []
     for label, base in pairs:
@@ -74,7 +74,8 @@ def matrix_part(rows: Matrix, langs: Sequence[str], drawn: dict) -> str:
     shown = {"test F1 with 95 % interval": ours} | ({notes.PUBLISHED_NAME: theirs} if theirs else {})
     parts = ["## F1 by training and test language\n", "Micro F1 on the test sets in points, with 95 % bootstrap "
              "intervals over sentences. `each`: the language evaluated on is the only one trained on.\n",
-             markdown_table(["fine-tuned on", *langs], [[label, *map(points, row.values())] for label, row in ours.items()])]
+             markdown_table(["fine-tuned on", *langs],
+                            [[label, *map(points, row.values())] for label, row in ours.items()])]
     if ours:
         parts.append(picture(drawn, "f1_matrix", plots.heat_map(shown, langs), "F1 by training and test language"))
     if theirs:
@@ -102,7 +103,8 @@ def curve_part(runs: Sequence[ReportedRun], rows: Matrix, langs: Sequence[str], 
     if len(found) < 2:
         return ""
     source = next(iter(rows))
-    level = rows[source][lang].estimate(lang) if rows[source][lang] and source != lang else None
+    zero_shot = rows[source][lang]
+    level = zero_shot.estimate(lang) if zero_shot and source != lang else None
     theirs = notes.PUBLISHED_CURVE if lang == "fr" and notes.comparable([run.test(lang) for run in runs], lang) else {}
     f1 = [(n, estimate[0]) for n, estimate in found]
     where = crossing(f1, level[0]) if level else None
@@ -143,7 +145,8 @@ def runs_part(runs: Sequence[ReportedRun], langs: Sequence[str]) -> str:
         return [points(run.estimate(lang), (run.test(lang) or {}).get("f1_sd")) for lang in langs]
 
     def unseen(figures: dict | None) -> str:
-        found = (figures or {}).get("f1_unseen")
+        figures = figures or {}
+        found = figures.get("f1_unseen")
         if found is None:
             return DASH
         ends = figures.get("f1_unseen_ci95")
@@ -154,11 +157,12 @@ def runs_part(runs: Sequence[ReportedRun], langs: Sequence[str]) -> str:
              f"{run.train['sentences']:,}" if run.train else DASH] for run in runs]
     parts = ["## All runs\n", "Test F1 in points with 95 % interval; after ±, the standard deviation over seeds.\n",
              markdown_table(["run", "languages", "sentences", *langs],
-                   [[*first, *cells(run)] for first, run in zip(head, runs)])]
+                            [[*first, *cells(run)] for first, run in zip(head, runs, strict=True)])]
     if any(unseen(run.test(lang)) != DASH for run in runs for lang in langs):
         parts += ["The same on test sentences whose words are not among the run's training sentences, and how many "
                   "these are:\n",
-                  markdown_table(["run", *langs], [[run.name, *(unseen(run.test(lang)) for lang in langs)] for run in runs])]
+                  markdown_table(["run", *langs],
+                                 [[run.name, *(unseen(run.test(lang)) for lang in langs)] for run in runs])]
     return "\n".join(parts)
 
 
@@ -171,8 +175,8 @@ def calibration_part(runs: Sequence[ReportedRun], rows: Matrix, langs: Sequence[
     diagrams = {}
     for run in {id(run): run for row in rows.values() for run in row.values() if run}.values():
         bins = {lang: (run.test(lang) or {}).get("calibration") for lang in langs}
-        lines = {lang: tuple(zip(*((x, y) for x, y, words in found if words >= FEWEST_WORDS)))
-                 for lang, found in bins.items() if found and max(words for _, _, words in found) >= FEWEST_WORDS}
+        dots = {lang: [(x, y) for x, y, words in found or () if words >= FEWEST_WORDS] for lang, found in bins.items()}
+        lines = {lang: ([x for x, _ in of_lang], [y for _, y in of_lang]) for lang, of_lang in dots.items() if of_lang}
         if lines:
             diagrams[run.name] = lines
     parts = ["## Calibration\n", "Expected calibration error over words (15 bins) on the test sets, in points of "

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from accelerate import Accelerator
@@ -27,8 +27,8 @@ from ner.tags import TagSet
 from ner.training.signals import Stopped
 
 # Options that mean nothing here, since nothing is kept but the suspects; so do eval_langs, output_dir and public.
-FIXED = {"validation_langs": None, "select": "last", "patience": None, "checkpoint_every": "none", "push_to_hub": None,
-         "resume": False}
+FIXED: dict[str, Any] = {"validation_langs": None, "select": "last", "patience": None, "checkpoint_every": "none",
+                         "push_to_hub": None, "resume": False}
 WATCHED = 500  # sentences of the other half that are scored after every epoch
 
 

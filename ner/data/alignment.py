@@ -11,6 +11,7 @@ The first subword of a word carries its label, every other position -100 (ignore
 - A word without subwords (a lone zero-width space) gets the unknown token, and so a label and a prediction.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -28,13 +29,13 @@ class Window(NamedTuple):
 
 def subwords(words: set[str], tokenizer) -> dict[str, list[int]]:
     """The subword ids of each word (without special tokens), at least one; a lone surrogate, no text, counts as '?'."""
-    words = sorted(words)
     if not words:
         return {}
-    texts = [[word.encode("utf-8", "replace").decode()] for word in words]
+    ordered = sorted(words)
+    texts = [[word.encode("utf-8", "replace").decode()] for word in ordered]
     encoded = tokenizer(texts, is_split_into_words=True, add_special_tokens=False, return_attention_mask=False,
                         return_token_type_ids=False, truncation=False, verbose=False)
-    return {word: ids or [tokenizer.unk_token_id] for word, ids in zip(words, encoded["input_ids"])}
+    return {word: ids or [tokenizer.unk_token_id] for word, ids in zip(ordered, encoded["input_ids"], strict=True)}
 
 
 def encode(
@@ -76,7 +77,8 @@ def window_spans(sizes: list[int], room: int, stride: int) -> list[tuple[int, in
     if total <= room:
         return [(0, count, 0, count)]
     context, owner = np.full(count, -1), np.zeros(count, np.int64)
-    spans, start, stop = [], 0, 0
+    spans: list[tuple[int, int]] = []
+    start, stop = 0, 0
     while stop < count:
         if spans:
             overlapping = np.searchsorted(ends, ends[stop] - stride)  # words within the last `stride` subwords
@@ -91,4 +93,4 @@ def window_spans(sizes: list[int], room: int, stride: int) -> list[tuple[int, in
         owner[start:stop][more] = len(spans)
         spans.append((start, stop))
     bounds = np.searchsorted(owner, np.arange(len(spans) + 1)).tolist()  # owners ascend, as windows do
-    return [(*span, own, end) for span, own, end in zip(spans, bounds, bounds[1:]) if own < end]
+    return [(*span, own, end) for span, (own, end) in zip(spans, pairwise(bounds), strict=True) if own < end]

@@ -86,7 +86,8 @@ def dataset(raw: Raw, lang: str, tags: TagSet) -> Dataset:
         raise UserError(f"{raw.source}: holds no sentence; expected words and their tags")
     if len(kept) < len(raw.sentences):
         logger.warning("%s: left out %d sentences without words", raw.source, len(raw.sentences) - len(kept))
-    columns = {"tokens": [], "ner_tags": [], "lang": [lang] * len(kept), "row": [row for row, _ in kept]}
+    columns: dict[str, list] = {"tokens": [], "ner_tags": [], "lang": [lang] * len(kept),
+                                "row": [row for row, _ in kept]}
     for _, sentence in kept:
         unknown = next((i for i, tag in enumerate(sentence.tags) if tag not in tags.ids), None)
         if unknown is not None:

@@ -1,7 +1,7 @@
 """The sentences of one language, ready for the model: words, gold labels, and the windows of each sentence.
 
-What is known of every word of a corpus (labels, losses) is one flat array in the order of the words, which `per_sentence`
-cuts up.
+What is known of every word of a corpus (labels, losses) is one flat array in the order of the words, which
+`per_sentence` cuts up.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ def encode(rows: Dataset, tokenizer, max_length: int, stride: int | None = None)
     tokens, labels = list(rows["tokens"]), list(rows["ner_tags"])
     windows = alignment.encode(tokens, labels, tokenizer, max_length, stride)
     gold = np.concatenate([np.asarray(ids, np.int64) for ids in labels])
-    return Encoded(tokens, gold, windows, list(zip(rows["lang"], rows["row"])))
+    return Encoded(tokens, gold, windows, list(zip(rows["lang"], rows["row"], strict=True)))
 
 
 def unlabelled(tokens: list[list[str]], tokenizer, max_length: int, stride: int | None = None) -> Encoded:

@@ -33,7 +33,7 @@ def without(training: Dataset, path: str) -> Dataset:
     Sentences of the file that this run does not train on are ignored; ``UserError`` where that is all of them, where a
     hash is not that of the row's words, or where the file is not such a table.
     """
-    places = {place: i for i, place in enumerate(zip(training["lang"], training["row"]))}
+    places = {place: i for i, place in enumerate(zip(training["lang"], training["row"], strict=True))}
     dropped = set()
     for line, (lang, split, row, expected) in enumerate(exclusions(path), 2):
         if split != "train" or not re.fullmatch("[0-9]{1,18}", row):

@@ -53,7 +53,7 @@ def read(name: str, lang: str, split: str, revision: str | None, prefix: str = "
             rows = load_dataset(name, config or configs[0], split=split, revision=revision, cache_dir=cache)
             words, tags = columns(name, rows.features)
             numbers = of_language(name, rows, lang) if config is None else range(len(rows))
-            found = list(zip(numbers, rows.select(numbers)[words], rows.select(numbers)[tags]))
+            found = list(zip(numbers, rows.select(numbers)[words], rows.select(numbers)[tags], strict=True))
     except UserError:
         raise
     except Exception as error:  # `datasets` raises many kinds; all of them mean the same here
@@ -107,7 +107,7 @@ def hub_row(words: list | None, ids: list | None, names: list[str]) -> tuple[lis
     words, ids = words or [], ids or []
     if len(words) != len(ids):
         raise ValueError(f"{len(words)} words but {len(ids)} tags; expected one a word")
-    for word, label in zip(words, ids):
+    for word, label in zip(words, ids, strict=True):
         if not word or readers.NOT_IN_A_WORD.search(word):
             raise ValueError(f"{str(word)[:40]!r} is not a word; expected text without tabs and line breaks")
         if label is None or not 0 <= label < len(names):

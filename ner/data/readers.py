@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain, dropwhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from ner.options import UserError
 from ner.tags import check_tag, iob1_to_iob2, is_iob1
@@ -175,7 +175,7 @@ def json_row(line: str) -> tuple[list[str], list[str]]:
         raise ValueError("no lists of strings under 'tokens' and 'tags'")
     if not tokens or len(tokens) != len(tags):
         raise ValueError(f"{len(tokens)} tokens and {len(tags)} tags")
-    for token, tag in zip(tokens, tags):
+    for token, tag in zip(tokens, tags, strict=True):
         if not token:
             raise ValueError("a word is empty")
         if bad := NOT_IN_A_WORD.search(token):
@@ -184,7 +184,7 @@ def json_row(line: str) -> tuple[list[str], list[str]]:
     return tokens, tags
 
 
-def is_string_list(value: object) -> bool:
+def is_string_list(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
@@ -241,7 +241,7 @@ def has_prefix(path: Path, blocks: list[Block], lang: str) -> bool:
         return True
     if sum(found) > len(found) / 2:
         numbers = (number for first, block in blocks for number in range(first, first + len(block)))
-        number = next(number for number, good in zip(numbers, found) if not good)
+        number = next(number for number, good in zip(numbers, found, strict=True) if not good)
         raise UserError(f"{path}:{number}: the line does not start with {prefix!r}; expected it as on most lines")
     first, block = blocks[0]
     other = LANGUAGE_PREFIX.match(block[0])
@@ -252,7 +252,8 @@ def has_prefix(path: Path, blocks: list[Block], lang: str) -> bool:
 
 def read_block(path: Path, first: int, block: list[str], read_row: Callable[[str], tuple[str, str]]) -> Sentence:
     """The sentence in the lines from number ``first`` on; what is wrong with a row gets its place."""
-    tokens, tags = [], []
+    tokens: list[str] = []
+    tags: list[str] = []
     for line in block:
         try:
             token, tag = read_row(line)

@@ -58,7 +58,7 @@ def micro_batches(lengths: list[int], rank: int, processes: int, size: int | Non
 
 def token_batches(lengths: list[int], budget: int) -> list[list[int]]:
     """All items by length, in batches of at most `budget` slots or of one item: ``[3, 9, 4], 9 -> [[1], [2, 0]]``."""
-    batches = []
+    batches: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= budget:
             batches[-1].append(i)

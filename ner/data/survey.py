@@ -58,7 +58,8 @@ class Row(NamedTuple):
 
 def rows(corpus: Corpus, tags: TagSet) -> list[Row]:
     """Sentences, words and entities by type of every split and language, and sentences that an earlier split has."""
-    result, seen = [], {}
+    result = []
+    seen: dict[tuple[str, str], set[tuple[str, ...]]] = {}
     for split, langs in corpus.items():
         for lang, sentences in langs.items():
             words = [tuple(tokens) for tokens in sentences["tokens"]]

@@ -38,7 +38,7 @@ def score(encoded: Encoded, predictions: Predictions, tags: TagSet, training: li
     metrics |= {"f1_strict": scoring.scores(strict, types)["f1"], "f1_ci95": list(intervals.f1_interval(counts)),
                 "f1_strict_ci95": list(intervals.f1_interval(strict))}
     by_type = intervals.by_type_intervals(counts)
-    for name, interval in zip(types, by_type["by_type"].tolist()):
+    for name, interval in zip(types, by_type["by_type"].tolist(), strict=True):
         if name in metrics["by_type"]:
             metrics["by_type"][name]["f1_ci95"] = interval
     for mean in ("macro", "weighted"):
@@ -57,7 +57,7 @@ def score(encoded: Encoded, predictions: Predictions, tags: TagSet, training: li
 def calibration(confidence: np.ndarray, correct: np.ndarray) -> dict:
     """`ece`, and for the reliability diagram `calibration`: mean confidence, accuracy, words of each non-empty bin."""
     found = intervals.calibration(confidence, correct)
-    bins = zip(found["confidence"].tolist(), found["accuracy"].tolist(), found["count"].tolist())
+    bins = zip(found["confidence"].tolist(), found["accuracy"].tolist(), found["count"].tolist(), strict=True)
     return {"ece": found["ece"], "calibration": [[round(c, 5), round(a, 5), n] for c, a, n in bins if n]}
 
 
@@ -82,8 +82,9 @@ def f1_table(scored: dict[str, Scored]) -> str:
         low, high = interval
         return f"{100 * f1:.2f}", f"{100 * low:.1f}-{100 * high:.1f}"
 
-    rows = [[lang, *points(m["f1"], m["f1_ci95"]), *(f"{100 * m[key]:.2f}" for key in ("precision", "recall", "f1_strict")),
-             m["sentences"], m["entities"]] for lang, m in metrics_of(scored).items()]
+    rows = [[lang, *points(m["f1"], m["f1_ci95"]),
+             *(f"{100 * m[key]:.2f}" for key in ("precision", "recall", "f1_strict")), m["sentences"], m["entities"]]
+            for lang, m in metrics_of(scored).items()]
     rows.append(["mean", *points(mean_f1(scored), mean_f1_interval(scored)), "", "", "", "", ""])
     header = ["lang", "F1", "95 %", "precision", "recall", "strict F1", "sentences", "entities"]
     return tabulate(rows, header, "plain", disable_numparse=True, colalign=["left", *["right"] * 7])

@@ -42,7 +42,7 @@ def predict(model, encoded: Encoded, padding: Padding, accelerator: Accelerator,
     places, columns, column, answers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0, [torch.zeros(3, 0)]
     for part in batches[accelerator.process_index :: accelerator.num_processes]:
         batch = collate([twins[i][0][0] for i in part], padding)
-        for row, words in zip(batch["order"], batch["words"]):
+        for row, words in zip(batch["order"], batch["words"], strict=True):
             same, owned = twins[part[row]], np.arange(words)
             places += [start + owned for _, start in same]
             columns += [column + owned] * len(same)
@@ -62,7 +62,7 @@ def alike(starts: np.ndarray, windows: list[list[Window]]) -> list[list[tuple[Wi
     """The windows of sentences that begin at the words `starts`, each with the number of the first word that it owns;
     those of the same subwords and labels together."""
     found: dict[tuple[bytes, bytes], list[tuple[Window, int]]] = {}
-    for start, sentence in zip(starts.tolist(), windows):
+    for start, sentence in zip(starts.tolist(), windows, strict=True):
         for window in sentence:
             found.setdefault((window.input_ids.tobytes(), window.labels.tobytes()), []).append(
                 (window, start + window.first_word))

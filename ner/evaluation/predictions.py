@@ -25,8 +25,8 @@ class TaggedSentence(NamedTuple):
     words: list[str]
     gold: list[str]
     predicted: list[str]
-    loss: list[float] = []  # of the gold tag, in nats
-    confidence: list[float] = []  # probability of the predicted tag
+    loss: Sequence[float] = ()  # of the gold tag, in nats
+    confidence: Sequence[float] = ()  # probability of the predicted tag
     lang: str = ""
     row: int = -1  # in the source
 
@@ -61,7 +61,8 @@ def read_predictions(path: Path) -> list[TaggedSentence]:
     found += [rows] if rows else []
     if not found:
         raise UserError(f"{path}: holds no sentence; expected word<TAB>gold<TAB>predicted")
-    return [TaggedSentence(*map(list, zip(*rows, strict=True))) for rows in found]
+    return [TaggedSentence(words, gold, predicted)
+            for words, gold, predicted in (map(list, zip(*rows, strict=True)) for rows in found)]
 
 
 def counts(paths: Sequence[Path]) -> tuple[list[np.ndarray], tuple[str, ...]]:
@@ -91,7 +92,7 @@ def counts(paths: Sequence[Path]) -> tuple[list[np.ndarray], tuple[str, ...]]:
 def difference(a: list[TaggedSentence], b: list[TaggedSentence]) -> str:
     """What tells the sentences of two files apart."""
     ours, theirs = ([pair for one in file for pair in zip(one.words, one.gold, strict=True)] for file in (a, b))
-    for number, (left, right) in enumerate(zip(ours, theirs), 1):
+    for number, (left, right) in enumerate(zip(ours, theirs, strict=False), 1):
         if left != right:
             one, other = (f"{shown(word)} ({tag[:40]})" for word, tag in (left, right))
             return f"word {number} is {one} in one and {other} in the other"

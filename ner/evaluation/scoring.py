@@ -18,8 +18,8 @@ def entity_types(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name[2:] for name in names if name != "O"))
 
 
-def entity_counts(gold: np.ndarray, predicted: np.ndarray, lengths: np.ndarray, names: Sequence[str],
-                  strict: bool = False) -> np.ndarray:
+def entity_counts(gold: np.ndarray, predicted: np.ndarray, lengths: Sequence[int] | np.ndarray,
+                  names: Sequence[str], strict: bool = False) -> np.ndarray:
     """(S, types, 3) entities per sentence and type, types as in `entity_types`: true positives, predicted, gold.
 
     `gold` and `predicted` (N,) are labels (indices into `names`) of all words of all sentences, `lengths` (S,) the
@@ -75,15 +75,16 @@ def scores(counts: np.ndarray, types: Sequence[str]) -> dict:
         raise ValueError(f"{len(types)} types {tuple(types)} for counts of {counts.shape[1]} types")
     by_type = counts.sum(axis=0)
     present = by_type.any(axis=1)
-    by_type, types = by_type[present], [name for name, there in zip(types, present) if there]
+    by_type, types = by_type[present], [name for name, there in zip(types, present, strict=True) if there]
     table = f1_precision_recall(by_type)
     support = by_type[:, 2]
 
     def named(values: np.ndarray) -> dict:
-        return dict(zip(("f1", "precision", "recall"), values.tolist()))
+        return dict(zip(("f1", "precision", "recall"), values.tolist(), strict=True))
 
     return {**named(f1_precision_recall(by_type.sum(axis=0))), "entities": int(support.sum()),
-            "by_type": {name: {**named(row), "support": int(n)} for name, row, n in zip(types, table, support)},
+            "by_type": {name: {**named(row), "support": int(n)}
+                        for name, row, n in zip(types, table, support, strict=True)},
             "macro": named(ratio(table.sum(axis=0), len(types))),
             "weighted": named(ratio(support @ table, support.sum()))}
 

@@ -21,9 +21,6 @@ class RecipeLoader(yaml.SafeLoader):
     """YAML of text, whole numbers, true, false, null, lists and mappings. A key may stand only once, and there are no
     aliases: a few lines of them can stand for more values than fit into memory."""
 
-    yaml_implicit_resolvers = {first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith(":null")]
-                               for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(problem="an alias; repeat the value", problem_mark=self.peek_event().start_mark)
@@ -38,6 +35,9 @@ class RecipeLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+RecipeLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith(":null")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()}
 RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("(true|false)$"), list("tf"))
 RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("-?(0|[1-9][0-9]*)$"), list("-0123456789"))
 NOT_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)  # all but the first: explicit tags
@@ -50,7 +50,7 @@ def read_recipe(path: str | Path) -> dict:
             text = file.read(MAX_RECIPE + 1)
         if len(text) > MAX_RECIPE:
             raise ValueError(f"longer than {MAX_RECIPE:,} characters")
-        recipe = yaml.load(text, RecipeLoader)
+        recipe = yaml.load(text, RecipeLoader)  # noqa: S506  # it is a SafeLoader
     except OSError as error:
         raise UserError(f"{path}: cannot read the recipe ({error.strerror}); name an existing YAML file") from None
     except NOT_YAML as error:
@@ -65,7 +65,7 @@ def read_recipe(path: str | Path) -> dict:
 
 def read_word(word: str):
     try:
-        return yaml.load(word, RecipeLoader)
+        return yaml.load(word, RecipeLoader)  # noqa: S506  # it is a SafeLoader
     except NOT_YAML:
         return word
 
@@ -101,7 +101,7 @@ def parser(description: str) -> Parser:
 
 def command_line_values(words: dict[str, list[str]]) -> dict:
     """Values of ``--name word word ...`` as YAML gives them: no word is true, several are a list, a=b a mapping."""
-    values = {}
+    values: dict[str, object] = {}
     for name, given in words.items():
         kind = KINDS[name]
         if kind is not str and given and given[0].startswith(("[", "{")):  # a shell cuts it at spaces
@@ -109,7 +109,8 @@ def command_line_values(words: dict[str, list[str]]) -> dict:
         if kind is bool and not given:
             values[name] = True
         elif typing.get_origin(kind) is dict and given and not given[0].startswith("{"):
-            values[name] = dict(word.split("=", 1) if "=" in word else (word, None) for word in given)
+            pairs = (word.partition("=") for word in given)
+            values[name] = {key: value if sign else None for key, sign, value in pairs}
         elif kind is str and len(given) == 1:
             values[name] = None if given[0] in ("null", "~") else given[0]
         else:

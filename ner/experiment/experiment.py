@@ -15,6 +15,7 @@ import torch
 import yaml
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from ner.data import corpora, encoded, exclude, sampling
@@ -70,8 +71,8 @@ def run(options: Options, folder: Path, name: str) -> dict:
         results = {"name": name, "options": as_recipe(options), "versions": machine.versions(),
                    "train": training_metrics(state),
                    "eval": {"test": {**metrics_of(scored), "mean_f1": per_language.mean_f1(scored)}}}
-        if accelerator.is_main_process:
-            finish(state, results, scored)
+        if state.writer:
+            finish(state, state.writer, results, scored)
     finally:
         if state.writer:
             state.writer.close()
@@ -99,7 +100,9 @@ def build(options: Options, folder: Path, accelerator: Accelerator) -> Run:
         rows = vocabulary.active_rows(ids, tokenizer.all_special_ids, config.pad_token_id)
         compact = functools.partial(vocabulary.compact_ids, rows=rows)
         training, *others = (part.with_ids(compact) for part in (training, *validation.values(), *test.values()))
-        validation, test = dict(zip(validation, others)), dict(zip(test, others[len(validation) :]))
+        count = len(validation)
+        validation = dict(zip(validation, others[:count], strict=True))
+        test = dict(zip(test, others[count:], strict=True))
     bare = make_model(options, source, config, rows, tags)
     optimizer = optim.adamw(bare, options.learning_rate, options.weight_decay)
     model, optimizer = accelerator.prepare(bare, optimizer)
@@ -226,9 +229,9 @@ def end_epoch(state: Run) -> None:
     """Score the validation sets, note the epoch, keep its weights if it is the one to select."""
     options, progress = state.options, state.progress
     scored = per_language.evaluate(state.bare, state.validation, state.tags, state.padding, state.accelerator)
-    train_loss = progress.loss_sum / max(progress.words, 1)
+    train_loss, mean_f1 = progress.loss_sum / max(progress.words, 1), per_language.mean_f1(scored)
     epoch = {"epoch": len(progress.epochs) + 1, "step": progress.step, "updates": progress.updates,
-             "train_loss": train_loss, "validation": metrics_of(scored), "mean_f1": per_language.mean_f1(scored)}
+             "train_loss": train_loss, "validation": metrics_of(scored), "mean_f1": mean_f1}
     progress.epochs.append(epoch)
     progress.loss_sum, progress.words = 0.0, 0
     if options.select != "last" and selected_epoch(state) is epoch:
@@ -236,13 +239,13 @@ def end_epoch(state: Run) -> None:
     loss = np.mean([item.metrics["loss"] for item in scored.values()])
     by_lang = "  ".join(f"{lang} {100 * item.metrics['f1']:.2f}" for lang, item in scored.items())
     state.accelerator.print(f"epoch {epoch['epoch']}: training loss {train_loss:.4f}, validation loss {loss:.4f}, "
-                            f"F1 {by_lang}, mean {100 * epoch['mean_f1']:.2f}")
+                            f"F1 {by_lang}, mean {100 * mean_f1:.2f}")
     if state.writer:
-        board.log_validation(state.writer, progress.step, metrics_of(scored), epoch["mean_f1"])
-        log_details(state, scored, state.validation, "validation")
+        board.log_validation(state.writer, progress.step, metrics_of(scored), mean_f1)
+        log_details(state, state.writer, scored, state.validation, "validation")
 
 
-def finish(state: Run, results: dict, scored: dict[str, Scored]) -> None:
+def finish(state: Run, writer: SummaryWriter, results: dict, scored: dict[str, Scored]) -> None:
     """Everything that a finished run leaves behind; results.json last, because it says that the run is finished."""
     print(f"\ntest\n{per_language.f1_table(scored)}")
     pretrained.save_model(state.folder / "model", full_state(state), state.config, state.tokenizer, state.tags.names,
@@ -250,9 +253,9 @@ def finish(state: Run, results: dict, scored: dict[str, Scored]) -> None:
     for lang, item in scored.items():
         tagged = predictions.sentences(state.test[lang], item.predictions, state.tags)
         predictions.write_predictions(state.folder / "predictions" / f"test.{lang}.tsv", tagged)
-    board.log_test(state.writer, state.progress.step, metrics_of(scored), per_language.mean_f1(scored))
-    log_details(state, scored, state.test, "test")
-    state.writer.close()
+    board.log_test(writer, state.progress.step, metrics_of(scored), per_language.mean_f1(scored))
+    log_details(state, writer, scored, state.test, "test")
+    writer.close()
     write_results(state.folder, results)
     checkpoint.remove(state.folder / "checkpoints")
     print(f"\n{state.folder}: results.json, model/, predictions/, TensorBoard events")
@@ -264,12 +267,13 @@ def upload(folder: Path, options: Options) -> None:
         print(publish.push(folder / "model", options.push_to_hub, options.public))
 
 
-def log_details(state: Run, scored: dict[str, Scored], languages: dict[str, Encoded], split: str) -> None:
+def log_details(state: Run, writer: SummaryWriter, scored: dict[str, Scored], languages: dict[str, Encoded],
+                split: str) -> None:
     for lang, item in scored.items():
-        board.log_report(state.writer, state.progress.step, f"report_{split}/{lang}",
+        board.log_report(writer, state.progress.step, f"report_{split}/{lang}",
                          board.classification_report(item.metrics))
         matrix = scoring.confusion(languages[lang].gold, item.predictions.labels, len(state.tags.names))
-        board.log_confusion(state.writer, state.progress.step, lang, split, matrix, state.tags.names)
+        board.log_confusion(writer, state.progress.step, lang, split, matrix, state.tags.names)
 
 
 def by_language(rows) -> dict:

@@ -110,7 +110,7 @@ def misfit(value, shape, place: str = "") -> str | None:
     elif isinstance(shape, list) and isinstance(value, list):
         parts = [(i, item, shape[0]) for i, item in enumerate(value)]
     elif isinstance(shape, tuple) and isinstance(value, list) and len(shape) == len(value):
-        parts = [(i, *pair) for i, pair in enumerate(zip(value, shape))]
+        parts = [(i, *pair) for i, pair in enumerate(zip(value, shape, strict=True))]
     elif callable(shape) and shape(value):
         parts = []
     else:

@@ -135,7 +135,7 @@ def check_repository_name(name: str) -> None:
         raise UserError(f"push_to_hub: {name!r} is no repository; expected user/name (letters, digits, -_.)") from None
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Why the Hub's client gave up, on one line."""
     if isinstance(error, RuntimeError) and error.__cause__:  # so the client wraps a failed upload of a large file
         error = error.__cause__

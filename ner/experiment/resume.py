@@ -26,7 +26,7 @@ def identity_of(state: Run) -> dict:
             content.update(window.input_ids.tobytes() + window.labels.tobytes())
     return {**with_role(as_recipe(state.options), "changes_result"), "tag set": state.tags.names,
             "training sentences": len(state.training.tokens), "checksum of the encoded data": content.hexdigest(),
-            "checksum of the encoder's embeddings": hashlib.sha256(table.numpy()).hexdigest(),
+            "checksum of the encoder's embeddings": hashlib.sha256(table.numpy().data).hexdigest(),
             "precision": state.accelerator.mixed_precision,
             **{key: version for key, version in machine.versions().items() if key != "git"}}
 

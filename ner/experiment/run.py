@@ -65,9 +65,8 @@ def out_of_patience(state: Run) -> bool:
 
 def full_state(state: Run) -> dict[str, torch.Tensor]:
     """The weights of the whole model, on the CPU: adapters merged, every row of the embedding table in its place."""
-    bare = state.bare
-    if hasattr(bare, "merge_and_unload"):  # a model of peft, for which training ends here
-        bare = bare.merge_and_unload()
+    merge = getattr(state.bare, "merge_and_unload", None)  # a model of peft, for which training ends here
+    bare = merge() if merge else state.bare
     weights = {name: p.detach().cpu() for name, p in bare.named_parameters()}
     if state.vocabulary_rows is not None:
         weights[pretrained.WORD_EMBEDDINGS] = vocabulary.full_table(

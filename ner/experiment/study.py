@@ -13,7 +13,7 @@ import contextlib
 import gc
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -46,7 +46,8 @@ def plan(recipe: Mapping, source: str = "") -> list[Planned]:
         raise UserError(f"{prefix}runs: expected names with options, as 'de: {{train_langs: [de]}}', "
                         f"found {shown(named)}")
     shared = {name: value for name, value in recipe.items() if name != "runs"}
-    planned, problems = [], {}
+    planned: list[Planned] = []
+    problems: dict[str, list[str]] = {}  # -> the runs that have it
     for name, own in named.items():
         found = own_problems(str(name), own) if "runs" in recipe else []
         try:
@@ -148,7 +149,8 @@ def run(recipe: Mapping, source: str = "") -> None:
     for group in dict.fromkeys(one.group for one in planned if one.group is not None):
         runs = [one for one in planned if one.group == group]
         if leader:
-            summary = seeds.over_seeds(folder / group, [one.options.seed for one in runs], [done[one.name] for one in runs])
+            results = [found for one in runs if (found := done[one.name])]  # of all: each is finished by now
+            summary = seeds.over_seeds(folder / group, [one.options.seed for one in runs], results)
             write_results(folder / group, summary)
             print(f"\n{folder / group}: mean and standard deviation of F1 over {len(runs)} seeds\n"
                   f"{seeds.seed_table(summary)}")
@@ -215,7 +217,7 @@ def cost(options: Options, training: int, validation: int, test: int) -> float:
     return trained + EVALUATION_COST * (math.ceil(trained / training) * validation + test)
 
 
-def time_left(costs: Sequence[float], done: Sequence[dict | None]) -> str:
+def time_left(costs: Iterable[float], done: Iterable[dict | None]) -> str:
     """From the speed of the last run of the recipe that has finished; unknown before one has."""
     speeds = [results["train"]["sentences_per_second"] for results in done if results]
     if not speeds or not speeds[-1]:

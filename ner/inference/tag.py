@@ -48,7 +48,7 @@ def tag(trained: Trained, texts: list[str], accelerator: Accelerator) -> list[Ta
 
 def as_columns(tagged: TaggedText) -> str:
     """``word<TAB>tag`` lines."""
-    return "".join(f"{word.text}\t{tag}\n" for word, tag in zip(tagged.words, tagged.tags))
+    return "".join(f"{word.text}\t{tag}\n" for word, tag in zip(tagged.words, tagged.tags, strict=True))
 
 
 def as_json(tagged: TaggedText) -> str:
@@ -60,18 +60,15 @@ def as_json(tagged: TaggedText) -> str:
 def as_subwords(tagged: TaggedText, trained: Trained) -> str:
     """The table of the book's chapter 4: subword, id, word number, tag; IGN where a subword carries no tag."""
     known = alignment.subwords({word.text for word in tagged.words}, trained.tokenizer)
-    rows = [special(trained, trained.tokenizer.cls_token_id)]
-    for number, (word, name) in enumerate(zip(tagged.words, tagged.tags)):
-        for i, piece in enumerate(known[word.text]):
-            subword = trained.tokenizer.convert_ids_to_tokens(piece)
-            rows.append((subword, str(piece), str(number), "IGN" if i else name))
-    rows.append(special(trained, trained.tokenizer.sep_token_id))
+    pieces = [(trained.tokenizer.cls_token_id, "", "IGN")]
+    for number, (word, name) in enumerate(zip(tagged.words, tagged.tags, strict=True)):
+        pieces += [(piece, str(number), "IGN" if i else name) for i, piece in enumerate(known[word.text])]
+    pieces.append((trained.tokenizer.sep_token_id, "", "IGN"))
+    subwords = trained.tokenizer.convert_ids_to_tokens([piece for piece, _, _ in pieces])
+    rows = [(subword, str(piece), number, name)
+            for subword, (piece, number, name) in zip(subwords, pieces, strict=True)]
     return tabulate(rows, ["subword", "id", "word", "tag"], "plain", disable_numparse=True,
                     colalign=["left", "right", "right", "left"]) + "\n"
-
-
-def special(trained: Trained, token_id: int) -> tuple[str, str, str, str]:
-    return trained.tokenizer.convert_ids_to_tokens(token_id), str(token_id), "", "IGN"
 
 
 def lines(stream) -> Iterator[str]:

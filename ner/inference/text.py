@@ -64,7 +64,7 @@ def split_words(text: str) -> list[Word]:
 
 def keeps_period(text: str, start: int, end: int) -> bool:
     """Whether the period that the word at [start, end) ends with shortens it instead of ending a sentence or a name."""
-    following = CLOSING.match(text, end).end()
+    following = next(CLOSING.finditer(text, end)).end()  # at `end`: it matches the empty text, too
     if following == len(text):
         return False
     if text[following].islower() or text[following] in ",;:":

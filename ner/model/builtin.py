@@ -11,6 +11,7 @@ import json
 import os
 import struct
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,8 @@ def encoder_folder() -> Path:
 def _checked_file() -> bytes:
     """The package's data file; the package itself, and so its compiled engine, is not imported."""
     package = importlib.util.find_spec(PACKAGE)
-    path = Path(package.submodule_search_locations[0]) / FILE if package else None
+    folders = package.submodule_search_locations if package else None
+    path = Path(folders[0]) / FILE if folders else None
     if path is None or not path.is_file():
         raise UserError(
             f"--model e5-small: the package {PACKAGE}, which carries the built-in encoder, is not installed "
@@ -105,7 +107,7 @@ def _decode(data: bytes, folder: Path) -> None:
     (piece_bytes,) = read("Q")
     offsets, scores = read(f"{pieces + 1}I"), read(f"{pieces}f")
     blob = stream.read(piece_bytes)
-    names = [blob[start:end].decode() for start, end in zip(offsets, offsets[1:])]
+    names = [blob[start:end].decode() for start, end in pairwise(offsets)]
     _, map_bytes = read("iI")
     stream.seek(map_bytes, io.SEEK_CUR)  # the normalisation map, which _tokenizer states in two rules
     (entries,) = read("i")
@@ -113,7 +115,7 @@ def _decode(data: bytes, folder: Path) -> None:
 
     roles = {"bos": bos, "eos": eos, "cls": bos, "sep": eos, "unk": unk, "pad": pad, "mask": pieces - 1}
     special = {f"{role}_token": names[index] for role, index in roles.items()}
-    tokenizer = _tokenizer(list(zip(names, scores)), unk, special)
+    tokenizer = _tokenizer(list(zip(names, scores, strict=True)), unk, special)
     (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
     _write_json(
         folder / "tokenizer_config.json",
@@ -182,7 +184,7 @@ def dequantise(blocks: np.ndarray) -> np.ndarray:
 def _tokenizer(pieces: list[tuple[str, float]], unk: int, special: dict[str, str]) -> Tokenizer:
     """XLM-R's unigram tokenizer. ``pieces`` are (piece, log probability) in the order of the ids."""
     # Nmt deletes U+0001 and U+0002, so they are free to stand in for the two characters while NFKC is at work.
-    guard = list(zip(UNCHANGED_BY_XLMR, "\1\2"))
+    guard = list(zip(UNCHANGED_BY_XLMR, "\1\2", strict=True))
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=unk))
     tokenizer.normalizer = normalizers.Sequence(
         [
@@ -192,11 +194,11 @@ def _tokenizer(pieces: list[tuple[str, float]], unk: int, special: dict[str, str
             *(normalizers.Replace(stand_in, character) for character, stand_in in guard),
         ]
     )
-    metaspace = {"replacement": "▁", "prepend_scheme": "always"}
+    metaspace = ("▁", "always")  # replacement, prepend_scheme
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(**metaspace)]
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(*metaspace)]
     )
-    tokenizer.decoder = decoders.Metaspace(**metaspace)
+    tokenizer.decoder = decoders.Metaspace(*metaspace)
     mask = special["mask_token"]
     tokenizer.add_special_tokens([*(name for name in special.values() if name != mask), AddedToken(mask, lstrip=True)])
     begin, end = special["bos_token"], special["eos_token"]

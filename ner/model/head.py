@@ -21,7 +21,7 @@ class Head(Linear):
     reports the plain cross-entropy.
     """
 
-    def __init__(self, config):
+    def __init__(self, config) -> None:
         super().__init__(config.hidden_size, config.num_labels)
         dropout = config.classifier_dropout
         self.dropout = Dropout(config.hidden_dropout_prob if dropout is None else dropout)
@@ -38,10 +38,11 @@ class Head(Linear):
         """(W, H) -> (W, K) logits."""
         return super().forward(self.dropout(x))
 
-    def loss(self, logits: Tensor, labels: Tensor, words: list[int]) -> Tensor:
+    def loss(self, logits: Tensor, labels: Tensor, words: list[int] | None) -> Tensor:
         """What training minimises, in nats: a sum over the words, so that micro-batches and processes add up.
 
-        logits: (W, K) fp32, labels: (W,), words: how many of the W each window owns, for a head that looks at sequences.
+        logits: (W, K) fp32, labels: (W,), words: how many of the W each window owns, for a head that looks at sequences
+        (None where the caller of the model does not say).
         """
         weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
         return F.cross_entropy(logits, labels, weights, reduction="sum", label_smoothing=self.label_smoothing)

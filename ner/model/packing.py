@@ -9,6 +9,7 @@ told: a copy is several times faster on a CPU. Unpadding once before the first l
 ModernBERT (Warner et al. 2024, arXiv:2412.13663).
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -67,9 +68,9 @@ def token_index(attention_mask: Tensor) -> Tensor:
 
 def positions(lengths: list[int], first: int) -> Tensor:
     """(T,) position of each packed token in its own row, counted from `first`: [2, 1], 2 -> [2, 3, 2]."""
-    lengths = torch.tensor(lengths)
-    starts = torch.cumsum(lengths, 0) - lengths
-    return torch.arange(int(lengths.sum())) - torch.repeat_interleave(starts, lengths) + first
+    rows = torch.tensor(lengths)
+    starts = torch.cumsum(rows, 0) - rows
+    return torch.arange(int(rows.sum())) - torch.repeat_interleave(starts, rows) + first
 
 
 def boundaries(lengths: list[int], groups: int) -> list[int]:
@@ -89,13 +90,13 @@ def attention_layout(lengths: list[int], groups: int, device: torch.device) -> L
     """The layout of attention for rows of `lengths` tokens; built on the host, so that nothing waits for the device."""
     found, filled = [], []
     cuts = boundaries(lengths, groups)
-    for first, last in zip(cuts, cuts[1:]):
+    for first, last in pairwise(cuts):
         part = lengths[first:last]
         width = max(part)
         tokens = torch.arange(width) < torch.tensor(part)[:, None]  # (rows, width)
         mask = None if min(part) == width else tokens[:, None, None, :].to(device, non_blocking=True)
         found.append(Group(len(part), width, mask))
         filled.append(tokens.flatten())
-    filled = torch.cat(filled)
-    slots = None if filled.all() else token_index(filled).to(device, non_blocking=True)
-    return Layout(found, slots, len(filled))
+    real = torch.cat(filled)
+    slots = None if real.all() else token_index(real).to(device, non_blocking=True)
+    return Layout(found, slots, len(real))

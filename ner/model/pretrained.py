@@ -110,11 +110,11 @@ def weight_files(folder: Path) -> dict[str, tuple[Path, str]]:
     else:
         raise UserError(f"{folder}: holds no model.safetensors; a pickle (pytorch_model.bin) is not read: save the "
                         f"model as safetensors with transformers")
-    files = {}
+    files: dict[str, tuple[Path, str]] = {}
     for path in sorted(shards):
         try:
             with safe_open(path, "pt") as file:
-                files |= {our_name(name): (path, name) for name in file.keys()}
+                files |= {our_name(name): (path, name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
         except (SafetensorError, OSError, RuntimeError) as error:  # the last: one larger than the memory
             raise UserError(f"{path}: not a safetensors file ({first_line(error)})") from None
     return files

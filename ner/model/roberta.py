@@ -66,8 +66,8 @@ class SelfAttention(nn.Module):
             qkv = packing.Scatter.apply(qkv, layout.slots, layout.size)
         dropout = self.dropout if self.training else 0.0
         groups = qkv.split([group.rows * group.width for group in layout.groups])
-        mixed = [attend(rows, group, self.heads, dropout) for rows, group in zip(groups, layout.groups)]
-        mixed = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+        attended = [attend(rows, group, self.heads, dropout) for rows, group in zip(groups, layout.groups, strict=True)]
+        mixed = attended[0] if len(attended) == 1 else torch.cat(attended)
         return mixed if layout.slots is None else packing.Gather.apply(mixed, layout.slots)
 
 

@@ -32,8 +32,10 @@ def random_state() -> dict[str, torch.Tensor]:
     state = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
-    kind, keys, position, has_gauss, gauss = np.random.get_state()
-    words = {"python": random.getstate(), "numpy": [kind, keys.tolist(), position, has_gauss, gauss]}
+    numpy = np.random.get_state(legacy=False)
+    words = {"python": random.getstate(),
+             "numpy": [numpy["bit_generator"], numpy["state"]["key"].tolist(), numpy["state"]["pos"],
+                       numpy["has_gauss"], numpy["gauss"]]}
     return {**state, "words": torch.frombuffer(bytearray(json.dumps(words).encode()), dtype=torch.uint8)}
 
 
@@ -58,7 +60,8 @@ def optimizer_state(model, optimizer) -> tuple[dict[str, torch.Tensor], dict]:
     return tensors, {key: value for key, value in state.items() if key not in tensors}
 
 
-def restore_optimizer_state(model, optimizer, tensors: dict[str, torch.Tensor], values: dict, wanted: list[str]) -> None:
+def restore_optimizer_state(model, optimizer, tensors: dict[str, torch.Tensor], values: dict,
+                            wanted: list[str]) -> None:
     """Raises ``ValueError`` where `tensors` are not `wanted`, or no state of parameters of this model that train.
 
     Before its first update, an optimizer keeps nothing.
@@ -69,7 +72,7 @@ def restore_optimizer_state(model, optimizer, tensors: dict[str, torch.Tensor], 
         if isinstance(value, torch.Tensor):
             # Of the parameter's shape, one number, or factored (Adafactor keeps a row and a column of a matrix).
             fits = name in trained and (not value.shape or value.dim() == trained[name].dim() and all(
-                ours in (1, theirs) for ours, theirs in zip(value.shape, trained[name].shape)))
+                ours in (1, theirs) for ours, theirs in zip(value.shape, trained[name].shape, strict=True)))
             if not fits:
                 raise ValueError(f"the optimizer's {key} of shape {tuple(value.shape)} does not fit the model")
             value = value.to(trained[name].device)  # steps too: the optimizer is fused
@@ -140,7 +143,7 @@ def whole(path: Path) -> bool:
 
 def newest(folder: Path) -> tuple[Path | None, list[Path]]:
     """The newest whole checkpoint (or None) and the damaged ones that are newer."""
-    damaged = []
+    damaged: list[Path] = []
     for path in sorted(found(folder), key=step_of, reverse=True):
         if whole(path):
             return path, damaged

@@ -92,10 +92,11 @@ def train_step(model, optimizer, batches: list[dict], words: int, rate: float, m
     """One optimizer step. Raises ``FloatingPointError`` before the update where loss or gradient is not finite."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("lr_factor", 1.0)
-    loss = accumulate(model, batches, words, accelerator)
+    own_loss = accumulate(model, batches, words, accelerator)
     norm = accelerator.clip_grad_norm_(model.parameters(), max_grad_norm)
-    stop = torch.tensor(float(asked_to_stop), device=loss.device)
-    loss, stop, norm = (*accelerator.reduce(torch.stack([loss, stop]), "sum").tolist(), float(norm))
+    own_stop = torch.tensor(float(asked_to_stop), device=own_loss.device)
+    loss, stop = accelerator.reduce(torch.stack([own_loss, own_stop]), "sum").tolist()
+    norm = float(norm)
     # With fp16 the scaler leaves out an update that overflowed and halves its scale; below 1 that cannot help any more.
     scale = accelerator.scaler.get_scale() if accelerator.scaler is not None else 0.0
     if not np.isfinite(loss) or not (np.isfinite(norm) or scale >= 1):
@@ -136,7 +137,7 @@ def steps(model, optimizer, training: Encoded, padding: Padding, options: Option
 
 def names_of(training: Encoded, options: Options, step: int) -> str:
     """The sentences of a step by language and row in their source: ``de 3, 17, 20; fr 4``."""
-    rows = {}
+    rows: dict[str, list[str]] = {}
     for lang, row in sorted(training.source[i] for i in sentences_of(training, options, step)):
         rows.setdefault(lang, []).append(str(row))
     return "; ".join(f"{lang} {', '.join(of_lang)}" for lang, of_lang in rows.items())

@@ -18,7 +18,8 @@ def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.
 
     Weight decay on everything but biases and LayerNorm, as in BERT and its successors.
     """
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             (plain if name.endswith(".bias") or "LayerNorm" in name else decayed).append(parameter)
@@ -47,6 +48,6 @@ def untouched_decay(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, r
     if group is None:
         return 1.0
     if not group.get("decoupled_weight_decay"):
-        raise UserError("active_vocabulary: this optimizer's weight decay is not decoupled (as AdamW's is), so that the "
-                        "rows outside of the data cannot be told; expected active_vocabulary: false")
+        raise UserError("active_vocabulary: this optimizer's weight decay is not decoupled (as AdamW's is), so that "
+                        "the rows outside of the data cannot be told; expected active_vocabulary: false")
     return vocabulary.decay_product(np.array(rates) * group.get("lr_factor", 1.0), group["weight_decay"])

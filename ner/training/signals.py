@@ -20,7 +20,7 @@ class StopSignals:
     A SIGINT over two seconds after the first signal stops at once (``KeyboardInterrupt``).
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.received: int | None = None
         self.at = 0.0
         self.old = {number: signal.signal(number, self.handle) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -46,34 +46,33 @@ def bytes_tokenizer():
 
 def owned_words(windows, sentences) -> list[list[int]]:
     """The words that the windows of each sentence answer for, in order."""
-    found = [[] for _ in sentences]
-    for window in windows:
-        count = int((window.labels != IGNORED).sum())
-        found[window.sentence] += range(window.first_word, window.first_word + count)
-    return found
+    assert len(windows) == len(sentences)
+    return [[word for window in of_sentence for word in
+             range(window.first_word, window.first_word + int((window.labels != IGNORED).sum()))]
+            for of_sentence in windows]
 
 
 def check_windows(windows, sentences, labels, tokenizer, max_length):
     """Every word once, its label on its own first subword, in windows that are whole."""
     assert owned_words(windows, sentences) == [list(range(len(words))) for words in sentences]
     known = subwords({word for words in sentences for word in words}, tokenizer)
-    for window in windows:
+    for number, window in ((number, window) for number, of_sentence in enumerate(windows) for window in of_sentence):
         assert len(window.input_ids) == len(window.labels) <= max_length
         assert (window.input_ids[0], window.input_ids[-1]) == (tokenizer.cls_token_id, tokenizer.sep_token_id)
         assert window.labels[0] == window.labels[-1] == IGNORED
         places = np.flatnonzero(window.labels != IGNORED)
-        words = sentences[window.sentence][window.first_word :]
+        words = sentences[number][window.first_word :]
         for i, place in enumerate(places):
             ids = known[words[i]][: max_length - 2]
             assert window.input_ids[place : place + len(ids)].tolist() == ids
-            assert window.labels[place] == labels[window.sentence][window.first_word + i]
+            assert window.labels[place] == labels[number][window.first_word + i]
             assert i + 1 == len(places) or places[i + 1] == place + len(ids)
 
 
 def test_published_example(shared, tokenizer):
     expected = json.loads((shared / "chapter4" / "expected.json").read_text())["tokenization"]
     words = expected["text"].split()
-    (window,) = encode([words], [[0] * len(words)], tokenizer, 512, 256)
+    ((window,),) = encode([words], [[0] * len(words)], tokenizer, 512, 256)
     assert window.input_ids.tolist() == expected["ids"]
     assert tokenizer.convert_ids_to_tokens(window.input_ids.tolist()) == expected["tokens"]
 
@@ -81,14 +80,14 @@ def test_published_example(shared, tokenizer):
 def test_published_first_german_sentence(shared, tokenizer):
     expected = json.loads((shared / "chapter4" / "expected.json").read_text())
     words, tags = expected["sampling"]["de_first_train_tokens"], expected["sampling"]["de_first_train_tags"]
-    (window,) = encode([words], [tags], tokenizer, 512, 256)
+    ((window,),) = encode([words], [tags], tokenizer, 512, 256)
     known = subwords(set(words), tokenizer)
     word_ids = [None, *(number for number, word in enumerate(words) for _ in known[word]), None]
     expected = expected["tokenization"]
     assert window.input_ids.tolist() == expected["de_first_train_ids"]
     assert word_ids == expected["de_first_train_word_ids"]
     assert window.labels.tolist() == expected["de_first_train_label_ids"]
-    assert (window.sentence, window.first_word) == (0, 0)
+    assert window.first_word == 0
 
 
 def transformers_labels(word_ids: list[int | None], labels: list[int]) -> list[int]:
@@ -106,14 +105,14 @@ def test_equals_transformers_on_panx(shared, tokenizer, lang):
     windows = encode(words, labels, tokenizer, 512, 256)
     assert len(windows) == len(words) == 1500
     differing = []
-    for i, window in enumerate(windows):
+    for i, (window,) in enumerate(windows):
         word_ids = theirs.word_ids(i)
         if len(set(word_ids) - {None}) < len(words[i]):  # transformers loses a word
             differing.append(i)
             continue
         assert window.input_ids.tolist() == theirs["input_ids"][i]
         assert window.labels.tolist() == transformers_labels(word_ids, labels[i])
-    check_windows([windows[i]._replace(sentence=n) for n, i in enumerate(differing)], [words[i] for i in differing],
+    check_windows([windows[i] for i in differing], [words[i] for i in differing],
                   [labels[i] for i in differing], tokenizer, 512)
     assert len(differing) < 25
 
@@ -137,7 +136,7 @@ def test_words_alone_equal_words_together(request, name):
 
 def test_words_without_subwords_get_unk(tokenizer):
     assert subwords(set(WITHOUT_SUBWORDS), tokenizer) == {word: [tokenizer.unk_token_id] for word in WITHOUT_SUBWORDS}
-    (window,) = encode([["Bern", "\u200b", "Thun"]], [[5, 3, 5]], tokenizer, 16, 8)
+    ((window,),) = encode([["Bern", "\u200b", "Thun"]], [[5, 3, 5]], tokenizer, 16, 8)
     bern, thun = (subwords({word}, tokenizer)[word] for word in ("Bern", "Thun"))
     assert window.input_ids.tolist() == [0, *bern, 3, *thun, 2]
     rest = IGNORED
@@ -148,11 +147,11 @@ def test_words_without_subwords_get_unk(tokenizer):
 def test_word_longer_than_a_window_keeps_its_first_subwords(tokenizer):
     word = "Donaudampfschifffahrt" * 40
     ids = subwords({word}, tokenizer)[word]
-    windows = encode([["in", word, "in"]], [[0, 1, 2]], tokenizer, 32, 8)
+    (windows,) = encode([["in", word, "in"]], [[0, 1, 2]], tokenizer, 32, 8)
     assert len(ids) > 100
     assert [window.input_ids.tolist()[1:-1] for window in windows] == [subwords({"in"}, tokenizer)["in"], ids[:30],
                                                                       subwords({"in"}, tokenizer)["in"]]
-    assert owned_words(windows, [range(3)]) == [[0, 1, 2]]
+    assert owned_words([windows], [range(3)]) == [[0, 1, 2]]
 
 
 @pytest.mark.parametrize("name", ["tokenizer", "bytes_tokenizer"])
@@ -233,12 +232,12 @@ def test_a_sentence_of_a_million_words_is_linear():
 
 def test_nothing_is_remembered(tokenizer, bytes_tokenizer):
     sentence = [["the", "mat"]]
-    first = encode(sentence, [[0, 0]], tokenizer, 16, 8)[0].input_ids.tolist()
-    assert encode(sentence, [[0, 0]], bytes_tokenizer, 16, 8)[0].input_ids.tolist() != first
-    assert encode(sentence, [[0, 0]], tokenizer, 16, 8)[0].input_ids.tolist() == first
+    first = encode(sentence, [[0, 0]], tokenizer, 16, 8)[0][0].input_ids.tolist()
+    assert encode(sentence, [[0, 0]], bytes_tokenizer, 16, 8)[0][0].input_ids.tolist() != first
+    assert encode(sentence, [[0, 0]], tokenizer, 16, 8)[0][0].input_ids.tolist() == first
     changed = copy.deepcopy(bytes_tokenizer)
     changed.add_tokens(["mat"])
-    before, after = (encode(sentence, [[0, 0]], one, 16, 8)[0].input_ids.tolist() for one in (bytes_tokenizer, changed))
+    before, after = (encode(sentence, [[0, 0]], one, 16, 8)[0][0].input_ids.tolist() for one in (bytes_tokenizer, changed))
     assert changed.convert_tokens_to_ids("mat") in after and after != before
 
 

@@ -7,12 +7,15 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from ner.data.alignment import encode
-from ner.evaluation import evaluate
-from ner.evaluation.evaluate import Encoded
-from ner.evaluation.predict import assemble, predict
+from ner.data.alignment import Window, encode
+from ner.data.collate import Padding, collate, padding_of, to_device
+from ner.data.encoded import Encoded
+from ner.evaluation import per_language
+from ner.evaluation.predict import answer, assemble, predict
+from ner.model.head import Head
 from ner.tags import TagSet
-from tests.model.folders import LEXICON, TAGS, lexicon_folder, opened
+from tests.helpers.folders import LEXICON, TAGS, lexicon_folder, opened
+from tests.helpers.models import small_config
 
 WORDS = [*LEXICON, "wohnt", "in"]
 
@@ -47,6 +50,23 @@ def test_no_word_at_all():
     assert assemble([part()], 0).labels.tolist() == []
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_an_answer_is_that_of_the_labelled_tokens(side):
+    class Model:
+        classifier = Head(small_config(num_labels=10))
+
+        def __call__(self, input_ids, attention_mask, lengths, slots, wanted, labels, words):
+            return 50 * torch.nn.functional.one_hot(input_ids.flatten()[slots][wanted], 10).half()
+
+    def window(ids, labels):
+        return Window(np.array(ids, np.int32), np.array(labels, np.int32), 0)
+
+    windows = [window([0, 7, 2], [-100, 4, -100]), window([0, 8, 9, 6, 2], [-100, 8, -100, 3, -100])]
+    found = answer(Model(), to_device(collate(windows, Padding(1, side)), torch.device("cpu")))
+    assert found.dtype == torch.float32 and found[0].tolist() == [8, 6, 7]
+    assert found[1].tolist() == pytest.approx([0, 50, 50], abs=1e-5) and found[2].tolist() == pytest.approx([1, 1, 1])
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A model with dropout, and its tokenizer."""
@@ -57,8 +77,8 @@ def model(tmp_path_factory):
 
 def encoded(tokenizer, sentences: list[list[str]]) -> Encoded:
     labels = [[TAGS.index(LEXICON.get(word, "O")) for word in one] for one in sentences]
-    return Encoded(sentences, np.concatenate(labels), [len(one) for one in sentences],
-                   encode(sentences, labels, tokenizer, 16, 8), [("de", i) for i in range(len(sentences))])
+    return Encoded(sentences, np.concatenate(labels), encode(sentences, labels, tokenizer, 16, 8),
+                   [("de", i) for i in range(len(sentences))])
 
 
 def states() -> list:
@@ -72,15 +92,15 @@ def test_an_evaluation_uses_no_randomness_of_the_training(model):
     before, figures = states(), []
     for _ in range(2):
         ours.train()
-        scored = evaluate.evaluate(ours, {"de": data}, TagSet(TAGS), tokenizer, Accelerator(cpu=True))
-        figures.append(scored["de"].figures)
+        scored = per_language.evaluate(ours, {"de": data}, TagSet(TAGS), padding_of(tokenizer), Accelerator(cpu=True))
+        figures.append(scored["de"].metrics)
     assert states() == before and figures[0] == figures[1] and figures[0]["f1"] == 1.0
 
 
 def test_any_size_of_batch_gives_the_same_answers(model):
     ours, tokenizer = model
     data = encoded(tokenizer, [random.Random(i).choices(WORDS, k=1 + 7 * i % 40) for i in range(30)])
-    found = [predict(ours, data.windows, data.lengths, 1, "right", Accelerator(cpu=True), slots)
+    found = [predict(ours, data, Padding(1, "right"), Accelerator(cpu=True), slots)
              for slots in (1, 100, 4096)]
     assert all(one.labels.tolist() == data.gold.tolist() for one in found)
 
@@ -89,18 +109,18 @@ def test_sentences_alike_are_computed_once_and_answered_each(model):
     ours, tokenizer = model
     lines = [["Anna", "wohnt", "in", "Bern"], ["in", "Bern"], ["Anna", "wohnt", "in", "Bern"], ["wohnt"], ["in", "Bern"]]
     data, rows = encoded(tokenizer, lines), []
-    hook = ours.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    hook = ours.register_forward_pre_hook(lambda _, __, given: rows.append(len(given["input_ids"])), with_kwargs=True)
 
     def answers(windows):
         rows.clear()
-        return predict(ours, windows, data.lengths, tokenizer.pad_token_id, "right", Accelerator(cpu=True))
+        return predict(ours, data._replace(windows=windows), padding_of(tokenizer), Accelerator(cpu=True))
 
     try:
         once = answers(data.windows)
         assert sum(rows) == 3
         # another gold label: the same prediction, but a loss of its own, so not the same answer
-        other = data.windows[4]._replace(labels=np.where(data.windows[4].labels < 0, -100, 3))
-        apart = answers([*data.windows[:4], other])
+        (last,) = data.windows[4]
+        apart = answers([*data.windows[:4], [last._replace(labels=np.where(last.labels < 0, -100, 3))]])
         assert sum(rows) == 4
     finally:
         hook.remove()

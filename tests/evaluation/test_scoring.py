@@ -9,9 +9,15 @@ from seqeval.metrics import classification_report, f1_score
 from seqeval.metrics.sequence_labeling import get_entities
 from seqeval.scheme import IOB2, Entities
 
-from ner.evaluation.scoring import (approximate_randomisation, calibration, confusion, entity_counts, entity_types,
-                                    by_type_intervals, f1_interval, languages_interval, paired_bootstrap, scores,
-                                    unseen)
+from ner.evaluation.intervals import (
+    approximate_randomisation,
+    by_type_intervals,
+    calibration,
+    f1_interval,
+    languages_interval,
+    paired_bootstrap,
+)
+from ner.evaluation.scoring import confusion, entity_counts, entity_types, scores, unseen
 
 PANX = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 TAG_SETS = (PANX,

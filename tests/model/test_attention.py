@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ner.model import attention, packing
+from ner.model import cpu, packing
+from tests.helpers import doubles
 
 HEADS = 2
 LENGTHS = [5, 4, 2]
@@ -34,13 +35,13 @@ def mask(monkeypatch):
         fixed["mask"] = (torch.rand(shape, generator=generator, dtype=dtype) >= p) / (1 - p)
         return fixed["mask"]
 
-    monkeypatch.setattr(attention, "scaled_mask", same)
+    doubles.replace(monkeypatch, "scaled_mask", same)
     return fixed
 
 
 def plain(qkv, group, mask):
     """The formula, as autograd differentiates it."""
-    q, k, v = attention.by_head(split(qkv, group))
+    q, k, v = cpu.by_head(split(qkv, group))
     scores = q @ k.mT / q.shape[-1] ** 0.5
     if group.mask is not None:
         scores = scores.masked_fill(~group.mask, -torch.inf)
@@ -51,7 +52,7 @@ def plain(qkv, group, mask):
 def test_forward_and_gradient_equal_autograd(mask, lengths):
     group, qkv = group_and_input(lengths=lengths)
     before = qkv.detach().clone()
-    mixed = attention.attend(qkv, group, HEADS, 0.3)
+    mixed = cpu.attend(qkv, group, HEADS, 0.3)
     expected = plain(qkv, group, mask["mask"])
     assert torch.allclose(mixed, expected, atol=1e-12, rtol=0)
     weight = torch.randn_like(mixed) * real_tokens(group)[:, None]
@@ -63,16 +64,16 @@ def test_forward_and_gradient_equal_autograd(mask, lengths):
 
 def test_gradient_by_differences(mask):
     group, qkv = group_and_input(size=4)
-    assert torch.autograd.gradcheck(lambda x: attention.attend(x, group, HEADS, 0.3), qkv)
+    assert torch.autograd.gradcheck(lambda x: cpu.attend(x, group, HEADS, 0.3), qkv)
 
 
 def test_where_nothing_is_dropped_it_is_pytorchs_own():
     group, qkv = group_and_input(torch.float32)
-    own = attention.attend(qkv, group, HEADS, 0.0)
-    q, k, v = attention.by_head(split(qkv, group))
+    own = cpu.attend(qkv, group, HEADS, 0.0)
+    q, k, v = cpu.by_head(split(qkv, group))
     sdpa = F.scaled_dot_product_attention(q, k, v, attn_mask=group.mask).transpose(1, 2).reshape(len(qkv), -1)
     assert own.equal(sdpa)
-    written_out = attention.WithDropout.apply(split(qkv, group), group.mask, 0.0).reshape(len(qkv), -1)
+    written_out = cpu.WithDropout.apply(split(qkv, group), group.mask, 0.0).reshape(len(qkv), -1)
     assert torch.allclose(written_out, sdpa, atol=1e-6, rtol=0)
     real = real_tokens(group)
     (found,), (wanted,) = (torch.autograd.grad(x[real].square().sum(), qkv) for x in (written_out, sdpa))
@@ -83,8 +84,8 @@ def test_mean_over_draws_is_attention_without_dropout():
     group, qkv = group_and_input(torch.float32)
     torch.manual_seed(3)
     with torch.no_grad():
-        draws = torch.stack([attention.attend(qkv, group, HEADS, 0.1) for _ in range(4000)])
-        expected = attention.attend(qkv, group, HEADS, 0.0)
+        draws = torch.stack([cpu.attend(qkv, group, HEADS, 0.1) for _ in range(4000)])
+        expected = cpu.attend(qkv, group, HEADS, 0.0)
     error = draws.std(0) / len(draws) ** 0.5
     assert ((draws.mean(0) - expected).abs() <= 5 * error)[real_tokens(group)].all()
     assert error[real_tokens(group)].min() > 0
@@ -95,9 +96,9 @@ def test_in_half_precision_it_is_computed_in_single(mask):
     group, qkv = group_and_input(torch.float32)
     half = qkv.detach().bfloat16().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = attention.attend(half, group, HEADS, 0.1)
+        mixed = cpu.attend(half, group, HEADS, 0.1)
     single = half.detach().float().requires_grad_()
-    expected = attention.attend(single, group, HEADS, 0.1)
+    expected = cpu.attend(single, group, HEADS, 0.1)
     assert mixed.dtype == torch.float32 and mixed.equal(expected)
     for x in (mixed, expected):
         x[real_tokens(group)].square().sum().backward()

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ner.model.dropout import STEPS, Dropout, scaled_mask
+from ner.model.cpu import STEPS, Dropout, scaled_mask
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ner.model.linear import SMALLEST, Linear, linear
+from ner.model.cpu import SMALLEST, Linear, linear
 
 MANY = SMALLEST // 48 + 100  # tokens
 

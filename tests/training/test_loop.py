@@ -9,29 +9,32 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 
 from ner.data.alignment import IGNORED, Window
+from ner.data.collate import Padding
+from ner.data.encoded import Encoded
 from ner.model.roberta import TokenClassifier
 from ner.options import Options, UserError
 from ner.training import loop, optim
-from ner.training.loop import Progress, TrainingData
+from ner.training.loop import Progress
 from ner.training.selection import out_of_patience, selected
-from tests.model.tools import small_config
+from tests.helpers.models import small_config
 
 OPTIONS = Options(batch_size=64, learning_rate=1e-3, epochs=1)
+PADDING = Padding(1, "right")
 
 
-def window(generator: np.random.Generator, sentence: int) -> Window:
+def window(generator: np.random.Generator) -> Window:
     length = int(generator.integers(3, 20))
     labels = generator.integers(0, 5, length)
     labels[generator.random(length) < 0.5] = IGNORED
     labels[[0, -1]] = IGNORED
     labels[1] = 2
-    return Window(generator.integers(4, 97, length).astype(np.int32), labels.astype(np.int32), sentence, 0)
+    return Window(generator.integers(4, 97, length).astype(np.int32), labels.astype(np.int32), 0)
 
 
-def make_data(count: int = 70) -> TrainingData:
+def make_data(count: int = 70) -> Encoded:
     generator = np.random.default_rng(1)
-    return TrainingData([[window(generator, i)] for i in range(count)], [("de", 100 + i) for i in range(count)], 1,
-                        "right")
+    return Encoded([["?"]] * count, np.zeros(count), [[window(generator)] for i in range(count)],
+                   [("de", 100 + i) for i in range(count)])
 
 
 def make_model(dropout: float = 0.0) -> TokenClassifier:
@@ -55,8 +58,8 @@ def assert_close(ours: dict, theirs: dict) -> None:
 @pytest.mark.parametrize("size, step", [(16, 0), (1, 0), (7, 0), (5, 1)])
 def test_micro_batches_take_the_same_step(size, step):
     model, data, accelerator = make_model(), make_data(), Accelerator()
-    whole, words = loop.step_batches(data, step, OPTIONS, 0, 1)
-    parts, same_words = loop.step_batches(data, step, replace(OPTIONS, micro_batch_size=size), 0, 1)
+    whole, words = loop.step_batches(data, PADDING, step, OPTIONS, 0, 1)
+    parts, same_words = loop.step_batches(data, PADDING, step, replace(OPTIONS, micro_batch_size=size), 0, 1)
     assert len(whole) == 1 and len(parts) == -(-len(whole[0]["lengths"]) // size) and words == same_words
     loss = loop.accumulate(model, whole, words, accelerator)
     expected = gradients(model)
@@ -66,10 +69,10 @@ def test_micro_batches_take_the_same_step(size, step):
 
 def test_the_loss_is_the_mean_over_the_labelled_words_of_the_step():
     model, data, accelerator = make_model(), make_data(5), Accelerator()
-    batches, words = loop.step_batches(data, 0, OPTIONS, 0, 1)
-    singles = [torch.from_numpy(w.labels).long() for (w,) in data.sentences]
+    batches, words = loop.step_batches(data, PADDING, 0, OPTIONS, 0, 1)
+    singles = [torch.from_numpy(w.labels).long() for (w,) in data.windows]
     logits = [model(torch.from_numpy(w.input_ids).long()[None], torch.ones(1, len(w.labels)).long())
-              for (w,) in data.sentences]
+              for (w,) in data.windows]
     expected = F.cross_entropy(torch.cat(logits), torch.cat(singles), ignore_index=IGNORED)  # a mean
     assert words == sum(int((labels != IGNORED).sum()) for labels in singles)
     assert (float(loop.accumulate(model, batches, words, accelerator)) / words
@@ -83,12 +86,12 @@ def test_the_loss_is_the_mean_over_the_labelled_words_of_the_step():
 @pytest.mark.parametrize("step", [0, 1])  # 64 sentences, and the last 6: uneven shares, some of them empty
 def test_shares_add_up_to_the_whole_step(processes, step):
     model, data, accelerator = make_model(), make_data(), Accelerator()
-    whole, words = loop.step_batches(data, step, OPTIONS, 0, 1)
+    whole, words = loop.step_batches(data, PADDING, step, OPTIONS, 0, 1)
     loss = float(loop.accumulate(model, whole, words, accelerator))
     expected, shares = gradients(model), []
     options = replace(OPTIONS, micro_batch_size=4)
     for rank in range(processes):
-        batches, same_words = loop.step_batches(data, step, options, rank, processes)
+        batches, same_words = loop.step_batches(data, PADDING, step, options, rank, processes)
         assert same_words == words
         shares.append((len(batches), float(loop.accumulate(model, batches, words, accelerator))))
     assert_close(gradients(model), expected)
@@ -98,7 +101,7 @@ def test_shares_add_up_to_the_whole_step(processes, step):
 
 def test_a_process_without_sentences_joins_with_zero_loss():
     model, data, accelerator = make_model(), make_data(2), Accelerator()
-    batches, words = loop.step_batches(data, 0, OPTIONS, 2, 3)
+    batches, words = loop.step_batches(data, PADDING, 0, OPTIONS, 2, 3)
     assert len(batches) == 1 and int((batches[0]["labels"] != IGNORED).sum()) == 0 and words > 0
     assert float(loop.accumulate(model, batches, words, accelerator)) == 0
     assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
@@ -107,13 +110,13 @@ def test_a_process_without_sentences_joins_with_zero_loss():
 def run_steps(model, data, options, accelerator=None, progress=None, asked=lambda: False):
     accelerator = accelerator or Accelerator()
     model, optimizer = accelerator.prepare(model, optim.adamw(model, options.learning_rate, 0.01))
-    return loop.steps(model, optimizer, data, options, accelerator, progress or Progress(), asked), optimizer
+    return loop.steps(model, optimizer, data, PADDING, options, accelerator, progress or Progress(), asked), optimizer
 
 
 def test_progress_counts_steps_words_and_loss():
     data, progress = make_data(), Progress()
     results = list(run_steps(make_model(), data, replace(OPTIONS, epochs=2), progress=progress)[0])
-    words = [loop.step_batches(data, step, OPTIONS, 0, 1)[1] for step in range(4)]
+    words = [loop.step_batches(data, PADDING, step, OPTIONS, 0, 1)[1] for step in range(4)]
     assert (progress.step, progress.updates, progress.words) == (4, 4, sum(words))
     assert progress.loss_sum == pytest.approx(sum(w * result.loss for w, result in zip(words, results)))
     assert all(result.moved and not result.stop for result in results)
@@ -196,7 +199,7 @@ def test_gradients_are_clipped_and_the_norm_is_the_one_before():
     model = make_model()
     model.classifier.weight.register_hook(lambda gradient: gradient * 1000)
     accelerator, data = Accelerator(), make_data()
-    batches, words = loop.step_batches(data, 0, OPTIONS, 0, 1)
+    batches, words = loop.step_batches(data, PADDING, 0, OPTIONS, 0, 1)
     loop.accumulate(model, batches, words, accelerator)
     expected = torch.stack([p.grad.norm() for p in model.parameters()]).norm()
     model.zero_grad()

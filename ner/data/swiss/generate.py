@@ -11,6 +11,7 @@ Files hold a sentence a line, words separated by one space; ``[PER Ada Lovelace 
 import functools
 import random
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from babel import Locale
@@ -62,10 +63,11 @@ def generate(lang: str, count: int = TRAIN_SENTENCES) -> list[Tagged]:
     faker.seed_instance(0)
     lists = {"town": lines(lang, "towns"), "landmark": lines(lang, "landmarks"), "org": lines(lang, "organisations"),
              "place": places(lang), "month": list(Locale(lang).months["format"]["wide"].values())}
-    draw = {name: functools.partial(rng.choice, values) for name, values in lists.items()}
+    draw: dict[str, Callable[[], str]] = {name: functools.partial(rng.choice, values) for name, values in lists.items()}
     draw |= {"first": faker.first_name, "last": faker.last_name, "number": lambda: str(rng.randint(2, 99)),
              "year": lambda: str(rng.randint(1850, 2026)), "day": lambda: str(rng.randint(1, 31))}
-    patterns, found = lines(lang, "patterns"), {}
+    patterns = lines(lang, "patterns")
+    found: dict[str, None] = {}
     while len(found) < count:
         for pattern in patterns:
             found[SLOT.sub(lambda slot: draw[slot[1]](), pattern)] = None

@@ -1,0 +1,42 @@
+"""What a run reads off itself: a checkpoint's progress is believed only where the run can have made it."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from ner.experiment.resume import check_progress
+from ner.training.loop import Progress
+
+SCORE = {"f1": 0.5, "loss": 1.0}
+
+
+def epoch(number: int) -> dict:
+    return {"epoch": number, "step": 2 * number, "updates": 2 * number, "train_loss": 0.3, "validation": {"de": SCORE},
+            "mean_f1": 0.5}
+
+
+def state(best=None, **changes):
+    """After step 4 of 5, 2 an epoch."""
+    values = dict(step=4, updates=4, seconds=1.0, epochs=[epoch(1), epoch(2)])
+    return SimpleNamespace(total=5, per_epoch=2, validation={"de": None}, bare=torch.nn.Linear(2, 3), best=best or {},
+                           progress=Progress(**{**values, **changes}))
+
+
+def test_what_a_run_has_written():
+    check_progress(state(best=dict(torch.nn.Linear(2, 3).named_parameters())))
+    check_progress(state(step=5, epochs=[epoch(1), epoch(2), epoch(2)]))  # the last epoch is a short one
+    check_progress(state(step=3, loss_sum=0.5, words=7, epochs=[epoch(1)]))
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"step": "4"}, "'step' is missing or not what"), ({"step": 6}, "'step' is"), ({"updates": 10**30}, "'updates' is"),
+    ({"seconds": 0}, "'seconds' is"), ({"words": None}, "'words' is"), ({"loss_sum": float("nan")}, "not JSON compliant"),
+    ({"epochs": [epoch(1)]}, "1 epochs after step 4"), ({"epochs": [epoch(1), None]}, "'epochs/1' is"),
+    ({"epochs": [epoch(1), epoch(2) | {"validation": {"fr": SCORE}}]}, "other languages"),
+    ({"epochs": [epoch(1), epoch(2) | {"updates": 10**9}]}, "'epochs/1/updates' is"),
+    ({"best": {"weight": torch.zeros(3, 2)}}, "the best weights are those of another model"),
+])
+def test_what_no_run_has_written(changes, message):
+    with pytest.raises(ValueError, match=message):
+        check_progress(state(**changes))

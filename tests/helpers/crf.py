@@ -1,0 +1,59 @@
+"""A linear-chain conditional random field as the head: what a head of one's own takes (CONTRIBUTING.md)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from ner.model.head import Head
+
+
+class CrfHead(Head):
+    """Lafferty et al. 2001: the words of each of B windows are a sequence of up to L tags."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.start = nn.Parameter(torch.zeros(config.num_labels))
+        self.step = nn.Parameter(torch.zeros(config.num_labels, config.num_labels))  # from, to
+
+    def initialise(self, std: float, generator: torch.Generator) -> None:
+        super().initialise(std, generator)
+        nn.init.zeros_(self.start)
+        nn.init.zeros_(self.step)
+
+    def losses(self, logits: Tensor, labels: Tensor, words: list[int]) -> Tensor:
+        """(B,) -log p(the labels of a window), in nats."""
+        emissions, gold = (pad_sequence(list(x.split(words)), batch_first=True) for x in (logits, labels))
+        lengths = torch.tensor(words, device=logits.device)
+        reached = score = emissions.new_zeros(len(words))[:, None] + 0 * (self.start + self.step.sum())  # (B, K)
+        score = score[:, 0]
+        for t in range(emissions.shape[1]):
+            into = self.start.expand_as(reached) if t == 0 else (reached[:, :, None] + self.step).logsumexp(1)
+            chosen = self.start[gold[:, 0]] if t == 0 else self.step[gold[:, t - 1], gold[:, t]]
+            there = t < lengths
+            reached = torch.where(there[:, None], into + emissions[:, t], reached)
+            score = score + torch.where(there, chosen + emissions[:, t].gather(1, gold[:, t : t + 1])[:, 0], 0.0)
+        return torch.where(lengths > 0, reached.logsumexp(-1) - score, score)
+
+    def loss(self, logits: Tensor, labels: Tensor, words: list[int]) -> Tensor:
+        return self.losses(logits, labels, words).sum()
+
+    def word_losses(self, logits: Tensor, labels: Tensor, words: list[int]) -> Tensor:
+        lengths = torch.tensor(words, device=logits.device)
+        return (self.losses(logits, labels, words) / lengths.clamp(min=1)).repeat_interleave(lengths)
+
+    def decode(self, logits: Tensor, words: list[int]) -> tuple[Tensor, Tensor]:
+        """Viterbi; the probability is that of the tag without its neighbours."""
+        labels: list[int] = []
+        for emissions in logits.split(words):
+            scores, back = self.start, []
+            for t, emission in enumerate(emissions):
+                if t:
+                    scores, origin = (scores[:, None] + self.step).max(0)
+                    back.append(origin)
+                scores = scores + emission
+            path = [int(scores.argmax())] if len(emissions) else []
+            for origin in reversed(back):
+                path.append(int(origin[path[-1]]))
+            labels += reversed(path)
+        found = logits.new_tensor(labels, dtype=torch.int64)
+        return found, logits.softmax(-1).gather(1, found[:, None])[:, 0]

@@ -1,0 +1,214 @@
+"""Scoring and tagging with a model whose answers are known: it tags a word by its first subword alone."""
+
+import io
+import json
+import random
+
+import pytest
+import torch
+import yaml
+from accelerate import Accelerator
+
+from ner.inference import tag as tag_module
+from ner.inference.trained import load, score
+from ner.options import Options, UserError, as_recipe
+from tests.helpers.folders import LEXICON, TAGS, lexicon_folder, tiny_folder
+from tests.helpers.known import make_run, tag, write_data
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return lexicon_folder(tmp_path_factory.mktemp("known") / "model")
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    return load(str(folder), Accelerator(cpu=True))
+
+
+# ---- load
+
+
+def test_run_brings_its_options(tmp_path):
+    run = make_run(tmp_path / "run", tmp_path, max_length=24, fractions={"de": 0.5})
+    trained = load(str(run), Accelerator(cpu=True))
+    assert trained.options.eval_langs == ["de", "fr"] and trained.options.fractions == {"de": 0.5}
+    assert trained.options.max_length == 24 and trained.folder == run / "model" and trained.tags.names == TAGS
+
+
+def test_model_from_elsewhere_brings_its_name_and_its_length(trained, folder):
+    assert trained.options.model == str(folder)
+    assert trained.options.max_length == 64, "of 66 positions, RoBERTa leaves the first two free"
+
+
+def test_unfinished_run_is_refused(tmp_path):
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(as_recipe(Options())))
+    with pytest.raises(UserError, match="holds no model/; finish the run first with --resume"):
+        load(str(tmp_path), Accelerator(cpu=True))
+
+
+@pytest.mark.parametrize("tags, message", [
+    (("LABEL_0", "LABEL_1"), "names no tags in id2label; expected a fine-tuned token classifier"),
+    (("O", "HUMAN"), "id2label is no IOB2 tag set .*HUMAN"),
+    (("O", "I-PER"), "id2label is no IOB2 tag set .*'I-PER' is without 'B-PER'"),
+    (("B-PER", "I-PER"), "id2label is no IOB2 tag set .no O among"),
+])
+def test_other_label_sets_are_refused(tmp_path, tags, message):
+    folder = tiny_folder(tmp_path / "model", tags=tags)
+    with pytest.raises(UserError, match=message):
+        load(str(folder), Accelerator(cpu=True))
+
+
+@pytest.mark.parametrize("id2label, message", [
+    ({"0": "O", "1": "B-PER", "3": "I-PER"}, r"ids are \[0, 1, 3\]; expected 0 to 2"),
+    ({"0": "O", "1": 7}, "7 is not a tag"),
+    ({"0": "O", "1": "B-PER", "2": "B-PER"}, "stands twice"),
+])
+def test_broken_id2label_is_refused(tmp_path, id2label, message):
+    folder = tiny_folder(tmp_path / "model")
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "id2label": id2label}))
+    with pytest.raises(UserError, match=message):
+        load(str(folder), Accelerator(cpu=True))
+
+
+@pytest.mark.parametrize("name", ["", "x" * 5000, "a\0b", "run/config.yaml/x"])
+def test_impossible_names_are_refused(name):
+    with pytest.raises(UserError):
+        load(name, Accelerator(cpu=True))
+
+
+# ---- score
+
+
+def test_scores_of_a_model_with_known_answers(tmp_path, trained):
+    """Right: Anna Keller, Bern, Genf. Wrong: the cellar as a person, the post as an organisation."""
+    data = write_data(tmp_path)
+    known = trained._replace(options=Options(data_dir=str(data)))
+    _, scored = score(known, ["de"], "test", Accelerator(cpu=True))
+    figures = scored["de"].metrics
+    assert (figures["precision"], figures["recall"]) == (3 / 5, 3 / 4)
+    assert figures["by_type"]["PER"]["precision"] == 1 / 2 and figures["by_type"]["ORG"]["support"] == 0
+    assert figures["words"] == len(scored["de"].predictions.labels) == 14 and figures["sentences"] == 3
+    named = [TAGS[i] for i in scored["de"].predictions.labels]
+    assert named == ["B-PER", "I-PER", "O", "O", "B-LOC", "O", "O", "I-PER", "O", "O", "B-ORG", "O", "B-LOC", "O"]
+
+
+def test_tags_are_matched_by_name(tmp_path, trained):
+    data = write_data(tmp_path / "data")
+    accelerator = Accelerator(cpu=True)
+    shuffled = list(TAGS)
+    random.Random(3).shuffle(shuffled)
+    assert tuple(shuffled) != TAGS
+    other = load(str(lexicon_folder(tmp_path / "model", tuple(shuffled))), accelerator)
+    figures = []
+    for one in (trained, other):
+        _, scored = score(one._replace(options=Options(data_dir=str(data))), ["de"], "test", accelerator)
+        figures.append(scored["de"].metrics)
+    for name in ("loss", "ece"):
+        assert figures[0].pop(name) == pytest.approx(figures[1].pop(name), abs=1e-6)
+    assert figures[0] == figures[1]
+
+
+def test_model_with_more_types_than_the_data(tmp_path, trained):
+    data = write_data(tmp_path, sentences=[[("Anna", "B-PER"), ("Post", "O")]])
+    known = trained._replace(options=Options(data_dir=str(data)))
+    _, scored = score(known, ["de"], "test", Accelerator(cpu=True))
+    assert (scored["de"].metrics["precision"], scored["de"].metrics["recall"]) == (0.5, 1.0)
+
+
+def test_data_with_other_types_than_the_model(tmp_path, trained):
+    data = write_data(tmp_path, sentences=[[("Anna", "B-PER"), ("1999", "B-DATE")]])
+    with pytest.raises(UserError, match="test.jsonl:1: .*'B-DATE'.*O B-PER I-PER") as caught:
+        score(trained._replace(options=Options(data_dir=str(data))), ["de"], "test", Accelerator(cpu=True))
+    assert "\n" not in str(caught.value)
+
+
+# ---- tag
+
+
+def test_tags_and_confidence_of_raw_text(trained):
+    (tagged,) = tag(trained, "Anna Keller wohnt in Bern.")
+    assert [(word.text, word.start, word.end) for word in tagged.words] == [
+        ("Anna", 0, 4), ("Keller", 5, 11), ("wohnt", 12, 17), ("in", 18, 20), ("Bern", 21, 25), (".", 25, 26)]
+    assert tagged.tags == ["B-PER", "I-PER", "O", "O", "B-LOC", "O"]
+    logits = 2 * torch.nn.functional.layer_norm(torch.eye(16)[0], (16,))[: len(TAGS)]
+    assert tagged.confidence == pytest.approx([float(logits.softmax(0).max())] * 6, abs=1e-3)
+
+
+def test_a_text_may_be_empty(trained):
+    tagged = tag(trained, "", "Bern", " \t\u00a0", "Genf wohnt")
+    assert [one.tags for one in tagged] == [[], ["B-LOC"], [], ["B-LOC", "O"]]
+    assert tag(trained) == [] and [one.tags for one in tag(trained, "", " ")] == [[], []]
+
+
+def test_every_word_of_a_long_text_is_tagged(trained):
+    words = random.Random(0).choices([*LEXICON, "wohnt", "in", "x" * 300, "\u200b"], k=3000)
+    (tagged,) = tag(trained, " ".join(words))
+    assert [word.text for word in tagged.words] == words
+    assert tagged.tags == [LEXICON.get(word, "O") for word in words] and len(tagged.confidence) == 3000
+
+
+def test_texts_do_not_mix(trained):
+    texts = [" ".join(random.Random(i).choices([*LEXICON, "und"], k=i % 40)) for i in range(100)]
+    for text, one in zip(texts, tag(trained, *texts), strict=True):
+        assert one.text == text and one.tags == [LEXICON.get(word, "O") for word in text.split()]
+
+
+def test_text_that_cannot_be_tagged(trained):
+    with pytest.raises(UserError, match="longer than 1,048,576 characters"):
+        tag(trained, "Bern " * 300_000)
+    with pytest.raises(UserError, match="is not UTF-8"):
+        tag(trained, "Bern", "a\udcff")
+
+
+# ---- forms of output
+
+
+def test_columns(trained):
+    assert tag_module.as_columns(tag(trained, "Anna wohnt.")[0]) == "Anna\tB-PER\nwohnt\tO\n.\tO\n"
+    assert tag_module.as_columns(tag(trained, "")[0]) == ""
+
+
+def test_json_has_character_offsets(trained):
+    text = "Zürich 🙂: Anna  Keller, Bern"
+    content = json.loads(tag_module.as_json(tag(trained, text)[0]))
+    assert content["text"] == text and [e.pop("score") > 0.5 for e in content["entities"]] == [True, True]
+    assert content["entities"] == [{"type": "PER", "text": "Anna  Keller", "start": 10, "end": 22},
+                                   {"type": "LOC", "text": "Bern", "start": 24, "end": 28}]
+    assert tag_module.as_json(tag(trained, "")[0]) == '{"text": "", "entities": []}\n'
+
+
+def test_subwords(trained):
+    shown = tag_module.as_subwords(tag(trained, "Anna wohne .")[0], trained)
+    known = {piece: str(trained.tokenizer.convert_tokens_to_ids(piece)) for piece in "▁Anna ▁ w o h n e ▁.".split()}
+    assert [line.split() for line in shown.splitlines()] == [
+        ["subword", "id", "word", "tag"], ["<s>", "0", "IGN"], ["▁Anna", known["▁Anna"], "0", "B-PER"],
+        ["▁", known["▁"], "1", "O"], *([c, known[c], "1", "IGN"] for c in "wohne"), ["▁.", known["▁."], "2", "O"],
+        ["</s>", "2", "IGN"]]
+
+
+# ---- input
+
+
+def test_lines_end_at_newlines_only():
+    assert list(tag_module.lines(io.StringIO("a\n\nb\u2028c \n d", newline=""))) == ["a", "", "b\u2028c ", " d"]
+    assert list(tag_module.lines(io.StringIO(""))) == []
+
+
+def test_a_line_without_end_is_not_read_to_its_end(trained):
+    stream = io.StringIO("B" * (tag_module.MAX_CHARACTERS + 5000))
+    first = next(tag_module.lines(stream))
+    assert len(first) == tag_module.MAX_CHARACTERS + 1
+    with pytest.raises(UserError, match="is longer than"):
+        tag(trained, first)
+
+
+def test_lines_that_are_not_utf8():
+    with pytest.raises(UserError, match="standard input is not UTF-8"):
+        list(tag_module.lines(io.TextIOWrapper(io.BytesIO(b"Bern\nZ\xfcrich\n"), encoding="utf-8")))
+
+
+def test_batches():
+    assert list(tag_module.batches(iter("abcde"), 2)) == [["a", "b"], ["c", "d"], ["e"]]
+    assert list(tag_module.batches([])) == []
