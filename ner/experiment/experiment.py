@@ -34,6 +34,7 @@ from ner.experiment.run import (
 )
 from ner.files import write_whole
 from ner.model import pretrained, roberta, vocabulary
+from ner.model.head import Head
 from ner.options import Options, UserError, as_recipe, shown
 from ner.tags import TagSet
 from ner.training import checkpoint, loop, machine, optim
@@ -144,6 +145,8 @@ def make_model(options: Options, source: Path, config, rows: np.ndarray | None, 
         config.classifier_dropout = options.dropout
     generator = torch.Generator().manual_seed(options.seed)
     model = pretrained.load_model(source, config, options.attention, rows, generator, tags.names)
+    if (options.label_smoothing or options.class_weights) and type(model.classifier).loss is not Head.loss:
+        raise UserError("label_smoothing, class_weights: the head has a loss of its own, which knows neither")
     model.classifier.label_smoothing = options.label_smoothing
     if options.class_weights:
         if unknown := options.class_weights.keys() - {"O", *tags.types}:
@@ -202,8 +205,7 @@ def train(state: Run) -> None:
             bar.set_postfix_str(f"loss {result.loss:.4f}, {rate:.0f} sentences/s", refresh=False)
             bar.update()
             if state.writer and (progress.step % options.log_every == 0 or progress.step == state.total):
-                board.log_step(state.writer, progress.step, result.loss, state.optimizer.param_groups[0]["lr"],
-                               result.grad_norm, rate)
+                board.log_step(state.writer, progress.step, result.loss, result.rate, result.grad_norm, rate)
             epoch_ends = progress.step % state.per_epoch == 0 or progress.step == state.total
             if epoch_ends:
                 end_epoch(state)

@@ -159,7 +159,10 @@ class TokenClassifier(nn.Module):
         if labels is None:
             return logits
         gold = labels.flatten()[slots]
-        return self.classifier.loss(logits.float(), gold if wanted is None else gold[wanted], words)
+        gold = gold if wanted is None else gold[wanted]
+        if not len(gold):  # a process without a word gives all parameters a gradient, of zero: the others wait for it
+            return sum((0 * parameter.sum() for parameter in self.classifier.parameters()), 0 * logits.float().sum())
+        return self.classifier.loss(logits.float(), gold, words)
 
 
 def freeze(model: TokenClassifier, layers: int) -> None:

@@ -51,34 +51,48 @@ def restore_random_state(state: dict[str, torch.Tensor]) -> None:
 
 
 def optimizer_state(model, optimizer) -> tuple[dict[str, torch.Tensor], dict]:
-    """What an optimizer keeps of each parameter that it has updated, by ``KEY/NAME`` (``exp_avg/NAME``): tensors, and
-    other values, which must go into JSON."""
+    """All that an optimizer has to be given back: the tensors that it keeps of each parameter that it has updated, as
+    ``KEY/NAME`` (``exp_avg/NAME``), and for JSON their names, other values, and the plain values of its groups."""
     names = {parameter: name for name, parameter in model.named_parameters()}
     state = {f"{key}/{names[parameter]}": value for parameter, of_parameter in optimizer.state.items()
              for key, value in of_parameter.items()}
     tensors = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
-    return tensors, {key: value for key, value in state.items() if key not in tensors}
+    return tensors, {"tensors": sorted(tensors), "values": {key: state[key] for key in state.keys() - tensors.keys()},
+                     "groups": [plain_values(group) for group in optimizer.param_groups]}
 
 
-def restore_optimizer_state(model, optimizer, tensors: dict[str, torch.Tensor], values: dict,
-                            wanted: list[str]) -> None:
-    """Raises ``ValueError`` where `tensors` are not `wanted`, or no state of parameters of this model that train.
+def plain_values(group: dict) -> dict:
+    """What some optimizers estimate there, as Prodigy its ``d``, and what all have there."""
+    return {key: value for key, value in group.items() if isinstance(value, bool | int | float | str)}
+
+
+def restore_optimizer_state(model, optimizer, tensors: dict[str, torch.Tensor], rest: dict) -> None:
+    """Raises ``ValueError`` where this is not the state of an optimizer of the parameters of `model` that train.
 
     Before its first update, an optimizer keeps nothing.
     """
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    for key, value in {**tensors, **values}.items():
-        kind, name = key.split("/", 1)
-        if isinstance(value, torch.Tensor):
-            # Of the parameter's shape, one number, or factored (Adafactor keeps a row and a column of a matrix).
-            fits = name in trained and (not value.shape or value.dim() == trained[name].dim() and all(
-                ours in (1, theirs) for ours, theirs in zip(value.shape, trained[name].shape, strict=True)))
-            if not fits:
-                raise ValueError(f"the optimizer's {key} of shape {tuple(value.shape)} does not fit the model")
-            value = value.to(trained[name].device)  # steps too: the optimizer is fused
-        optimizer.state[trained[name]][kind] = value
-    if odd := sorted(tensors.keys() ^ set(wanted)):
+    if odd := sorted(tensors.keys() ^ set(rest["tensors"])):
         raise ValueError(f"the optimizer's state lacks or adds {', '.join(odd[:3])}")
+    for key, value in {**tensors, **rest["values"]}.items():
+        kind, name = key.split("/", 1)
+        if name not in trained or isinstance(value, torch.Tensor) and not fits(value.shape, trained[name].shape):
+            raise ValueError(f"the optimizer's {key} does not fit the model")
+        # steps are moved to the device, too: the optimizer is fused
+        optimizer.state[trained[name]][kind] = value.to(trained[name].device) if key in tensors else value
+    for group, values in zip(optimizer.param_groups, rest["groups"], strict=True):
+        if {key: type(value) for key, value in values.items()} != {
+                key: type(value) for key, value in plain_values(group).items()}:
+            raise ValueError("the optimizer's groups are others")
+        group.update(values)
+
+
+def fits(state: torch.Size, parameter: torch.Size) -> bool:
+    """Whether an optimizer may keep a tensor of this shape: that of the parameter, one number, or of a matrix one for
+    each row or column, as Adafactor does."""
+    factored = len(parameter) > 1 and len(state) == len(parameter) and all(
+        ours in (1, theirs) for ours, theirs in zip(state, parameter, strict=True))
+    return not state or state == parameter or factored
 
 
 def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Progress, identity: dict,
@@ -91,7 +105,7 @@ def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Pr
     states = gather_object([random_state()]) if accelerator.num_processes > 1 else [random_state()]
     if accelerator.is_main_process:
         new = folder / f"step-{progress.step}"
-        tensors, values = optimizer_state(model, optimizer)
+        tensors, rest = optimizer_state(model, optimizer)
         write_folder(new, {
             "weights.safetensors": {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()},
             "moments.safetensors": {name: t.detach().cpu().contiguous() for name, t in tensors.items()},
@@ -99,7 +113,7 @@ def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Pr
                                    for rank, state in enumerate(states) for name, t in state.items()},
             **({"best.safetensors": best} if best else {}),
         }, {"progress": dataclasses.asdict(progress), "identity": identity, "processes": len(states),
-            "optimizer": {"tensors": sorted(tensors), "values": values},
+            "optimizer": rest,
             "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None})
         # Damaged ones were set aside when the run was continued, so these are whole; a later one is none of this run.
         before = sorted((path for path in found(folder) if step_of(path) < progress.step), key=step_of)
@@ -171,9 +185,7 @@ def read(path: Path, accelerator: Accelerator, model, optimizer,
         state = json.loads((path / "state.json").read_text(encoding="utf-8"))
         compare(path, state["identity"], identity)
         model.load_state_dict(load_file(path / "weights.safetensors"), strict=True)
-        kept = state["optimizer"]
-        restore_optimizer_state(model, optimizer, load_file(path / "moments.safetensors"), kept["values"],
-                                kept["tensors"])
+        restore_optimizer_state(model, optimizer, load_file(path / "moments.safetensors"), state["optimizer"])
         if accelerator.scaler is not None:
             accelerator.scaler.load_state_dict(state["scaler"])
         rank = accelerator.process_index

@@ -34,6 +34,7 @@ class StepResult(NamedTuple):
     grad_norm: float  # before clipping
     moved: bool  # False where fp16 overflowed and the update was left out
     stop: bool  # some process was asked to stop
+    rate: float  # of the schedule; a group's lr_factor comes on top of it
 
 
 @dataclass
@@ -105,7 +106,7 @@ def train_step(model, optimizer, batches: list[dict], words: int, rate: float, m
     optimizer.zero_grad(set_to_none=True)
     # Accelerate's `optimizer_step_was_skipped` does not see what a fused AdamW leaves out.
     moved = accelerator.scaler is None or accelerator.scaler.get_scale() >= scale
-    return StepResult(loss / max(words, 1), norm, moved, stop > 0)
+    return StepResult(loss / max(words, 1), norm, moved, stop > 0, rate)
 
 
 def steps(model, optimizer, training: Encoded, padding: Padding, options: Options, accelerator: Accelerator,

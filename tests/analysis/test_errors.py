@@ -19,6 +19,7 @@ from ner.data.alignment import Window
 from ner.data.encoded import Encoded, encode
 from ner.evaluation import scoring
 from ner.evaluation.predict import Predictions
+from ner.evaluation.predictions import TaggedSentence
 from ner.model import pretrained
 from ner.options import Options
 from ner.tags import PANX_TYPES, spans, tag_set
@@ -209,8 +210,9 @@ def test_the_page_marks_entities_with_their_type_and_closes_every_mark(written):
 
 
 def test_an_inside_tag_without_a_beginning_opens_an_entity_on_the_page():
-    text = marked(["a", "b", "c"], ["I-PER", "I-LOC", "I-LOC"], [False] * 3, [None] * 3, {"PER": 0, "LOC": 1})
-    assert text == '<mark class="t0">a<small>PER</small></mark> <mark class="t1">b c<small>LOC</small></mark>'
+    tags = ["I-PER", "I-LOC", "I-LOC"]
+    found = marked(TaggedSentence(["a", "b", "c"], tags, tags, [0.0, 1.0, 2.0]), tags, False)
+    assert found == [("PER", "a", False, None, "PER"), ("LOC", "b", False, None, None), (None, "c", False, None, "LOC")]
 
 
 def test_pictures_and_tensorboard(written):

@@ -36,7 +36,7 @@ def planned() -> dict:
 def rows_under(text: str, heading: str) -> dict[str, list[str]]:
     """The first table below a heading: first cell -> the other cells."""
     lines = text.split(f"## {heading}")[1].split("\n## ")[0].split("\n")
-    start = next(i for i, line in enumerate(lines) if line.startswith("| ---"))
+    start = next(i for i, line in enumerate(lines) if line.startswith("|:--"))
     table = []
     for line in lines[start + 1 :]:
         if not line.startswith("|"):
@@ -78,7 +78,7 @@ def test_a_study_without_any_finished_run_still_has_a_report(tmp_path):
 
 
 def test_published_figures_stand_beside_test_sets_of_their_size_only(whole, tmp_path):
-    text = (whole[0] / "REPORT.md").read_text()
+    text = re.sub(" +", " ", (whole[0] / "REPORT.md").read_text())
     assert "| each | 85.9 (+0.0) | 83.2 (-0.2) | 77.0 (+3.0) | 59.6 (+2.4) |" in text
     assert "validation F1" in text and "repeats the zero-shot figure" in text
     study = make_study(tmp_path / "study", ["de", "fr", "fr-1000"])
@@ -191,8 +191,8 @@ def test_data_table_counts_the_built_in_corpus(tmp_path):
     results["options"] |= {"data_dir": None, "dataset": "swiss", "fractions": {}, "eval_langs": ["de"]}
     report.write_report(write_run(tmp_path / "de", results), {})
     row = next(line for line in (tmp_path / "de" / "REPORT.md").read_text().split("\n")
-               if line.startswith("| test | de |"))
-    assert row.startswith("| test | de | 80 | 1,067 | 47 | 46 | 58 | 0 (0.0 %)")
+               if re.match(r"\| test +\| +de \|", line))
+    assert [cell.strip() for cell in row.split("|")[1:9]] == ["test", "de", "80", "1,067", "47", "46", "58", "0 (0.0 %)"]
 
 
 def test_every_language_keeps_its_colour():

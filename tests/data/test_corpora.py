@@ -279,10 +279,10 @@ def test_the_built_in_corpus():
 def test_table(tmp_path):
     corpus, tags = load(data_dir=str(write_files(tmp_path)))
     assert corpora.count_table(corpus, tags).split("\n") == [
-        "split      lang   sentences    words     PER     ORG     LOC",
-        "train      de             2        8       1       1       1",
-        "validation de             1        2       0       0       1",
-        "test       de             2        4       1       0       1",
+        "split       lang      sentences    words    PER    ORG    LOC",
+        "train       de                2        8      1      1      1",
+        "validation  de                1        2      0      0      1",
+        "test        de                2        4      1      0      1",
     ]
     nothing = corpora.dataset(Raw("a", ":", [Sentence(["Ja"], ["O"], 1)]), "de", TagSet(("O",)))
     assert corpora.count_table({"test": {"de": nothing}}, TagSet(("O",))).split("\n")[1].split() == ["test", "de", "1", "1"]
@@ -306,8 +306,7 @@ def test_words_out_are_words_in(tmp_path, monkeypatch):
         assert rows["tokens"][1] == words
         for max_length in (16, 17, 23, 64, 512):
             windows = alignment.encode(list(rows["tokens"]), list(rows["ner_tags"]), OneSubwordALetter(), max_length, 8)
-            for number, sentence in enumerate((TYPED[0], words)):
-                own = [window for window in windows if window.sentence == number]
+            for own, sentence in zip(windows, (TYPED[0], words), strict=True):
                 counts = [(window.first_word, int((window.labels != alignment.IGNORED).sum())) for window in own]
                 assert [i for first, count in counts for i in range(first, first + count)] == list(range(len(sentence)))
-            assert max(len(window.input_ids) for window in windows) <= max_length
+            assert max(len(window.input_ids) for own in windows for window in own) <= max_length

@@ -24,8 +24,7 @@ class CrfHead(Head):
         """(B,) -log p(the labels of a window), in nats."""
         emissions, gold = (pad_sequence(list(x.split(words)), batch_first=True) for x in (logits, labels))
         lengths = torch.tensor(words, device=logits.device)
-        reached = score = emissions.new_zeros(len(words))[:, None] + 0 * (self.start + self.step.sum())  # (B, K)
-        score = score[:, 0]
+        reached, score = emissions.new_zeros(len(words), emissions.shape[2]), emissions.new_zeros(len(words))
         for t in range(emissions.shape[1]):
             into = self.start.expand_as(reached) if t == 0 else (reached[:, :, None] + self.step).logsumexp(1)
             chosen = self.start[gold[:, 0]] if t == 0 else self.step[gold[:, t - 1], gold[:, t]]

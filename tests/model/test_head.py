@@ -95,12 +95,14 @@ def test_a_crf_equals_brute_force():
     assert head.word_losses(logits, labels, WORDS).sum().item() == pytest.approx(losses.sum().item(), rel=1e-5)
 
 
-def test_a_crf_has_gradients_without_a_word():
-    """A process without a sentence must take part in the exchange of all gradients."""
-    head = crf()
-    logits = torch.zeros(0, 5, requires_grad=True)
-    head.loss(logits, torch.zeros(0, dtype=torch.int64), [0]).backward()
-    assert torch.equal(head.step.grad, torch.zeros(5, 5)) and torch.equal(head.start.grad, torch.zeros(5))
+@pytest.mark.parametrize("head", [Head, CrfHead])
+def test_without_a_word_all_parameters_have_a_gradient_of_zero(monkeypatch, head):
+    """A process without a sentence must take part in the exchange of all gradients, whatever the head."""
+    monkeypatch.setattr(roberta, "Head", head)
+    model, batch = TokenClassifier(small_config()), batch_of([4], 97)
+    loss = model(**batch, wanted=torch.zeros(0, dtype=torch.int64), words=[0])
+    loss.backward()
+    assert loss.item() == 0 and all(p.grad is not None and not p.grad.any() for p in model.parameters())
 
 
 def test_the_model_takes_the_head_that_is_named(monkeypatch):

@@ -35,7 +35,7 @@ def assert_same_logits(ours, theirs, vocabulary):
 
 def our_ids(tokenizer, words):
     """The ids of a sentence as the data pipeline makes them."""
-    (window,) = alignment.encode([words], [[0] * len(words)], tokenizer, 4096, 0)
+    ((window,),) = alignment.encode([words], [[0] * len(words)], tokenizer, 4096, 0)
     return window.input_ids.tolist()
 
 
@@ -187,7 +187,7 @@ def assert_same_ids(tokenizers, sentences):
     labels = [[0] * len(words) for words in sentences]
 
     def encoded(tokenizer):
-        return [window.input_ids.tolist() for window in alignment.encode(sentences, labels, tokenizer, 100_000, 0)]
+        return [window.input_ids.tolist() for (window,) in alignment.encode(sentences, labels, tokenizer, 100_000, 0)]
 
     expected = encoded(ours)
     assert encoded(reloaded) == expected

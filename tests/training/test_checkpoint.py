@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
 from ner.files import checksum
-from ner.options import UserError
+from ner.options import UserError, with_role
 from ner.training import checkpoint
 from ner.training.loop import Progress
 from tests.helpers import doubles
@@ -76,10 +76,10 @@ def test_a_damaged_one_does_not_push_out_a_whole_one(tmp_path, written):
 
 def test_all_of_it_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     done, replace = [], os.replace
-    doubles.replace(monkeypatch, "sync_checkpoint", lambda path: done.append(path.name))
+    doubles.replace(monkeypatch, "sync", lambda path: done.append(path.name))
     monkeypatch.setattr(os, "replace", lambda *names: done.append("renamed") or replace(*names))
     write(tmp_path, 1)
-    assert sorted(done[:7]) == sorted([*FILES, ".step-1.tmp"]) and done[6:] == [".step-1.tmp", "renamed", tmp_path.name]
+    assert sorted(done[:7]) == sorted([*FILES, "new"]) and done[6:] == ["new", "renamed", tmp_path.name]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -183,8 +183,8 @@ def test_what_differs_is_listed(written):
     text = str(error.value)
     assert "seed: 42 before, 7 now" in text and "tag set: ['O', 'B-PER'] before, ['O', 'B-LOC'] now" in text
     assert "batch_size" not in text
-    assert "seed" in checkpoint.identity_options({"seed": 1, "log_every": 2, "resume": True})
-    assert checkpoint.identity_options({"log_every": 2, "output_dir": "x", "checkpoint_every": "epoch"}) == {}
+    assert "seed" in with_role({"seed": 1, "log_every": 2, "resume": True}, "changes_result")
+    assert with_role({"log_every": 2, "output_dir": "x", "checkpoint_every": "epoch"}, "changes_result") == {}
 
 
 @pytest.mark.parametrize("failing", FILES)
