@@ -1,10 +1,10 @@
-"""What several tests need: the folder with the real data, and the repository's own root."""
+"""What several tests need: the folder with the real data."""
 
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.helpers.paths import ROOT
 
 
 @pytest.fixture(scope="session")

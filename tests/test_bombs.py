@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bombs import HUGE, LAUGHS, nested, refused, sparse
-from tests.test_inference import make_run, write_data
+from tests.helpers.bombs import HUGE, LAUGHS, nested, refused, sparse
+from tests.helpers.known import make_run, write_data
 
 
 @pytest.fixture(scope="module")

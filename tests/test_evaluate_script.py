@@ -6,17 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 import evaluate
-from ner import files
-from tests.model.folders import TAGS, lexicon_folder, tiny_folder
-from tests.test_inference import SENTENCES, make_run, write_data
+from tests.helpers import doubles
+from tests.helpers.folders import TAGS, lexicon_folder, tiny_folder
+from tests.helpers.known import SENTENCES, make_run, write_data
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 TSV = ("Anna\tB-PER\tB-PER\nKeller\tI-PER\tI-PER\nwohnt\tO\tO\nin\tO\tO\nBern\tB-LOC\tB-LOC\n.\tO\tO\n\n"
        "der\tO\tO\nKeller\tO\tI-PER\nbei\tO\tO\nder\tO\tO\nPost\tB-LOC\tB-ORG\n.\tO\tO\n\n"
        "Genf\tB-LOC\tB-LOC\n\u200b\tO\tO\n\n")
@@ -25,7 +24,7 @@ TSV = ("Anna\tB-PER\tB-PER\nKeller\tI-PER\tI-PER\nwohnt\tO\tO\nin\tO\tO\nBern\tB
 @pytest.fixture(autouse=True)
 def runs(tmp_path, monkeypatch):
     """Runs without a name go to a folder of the test's own."""
-    monkeypatch.setattr(files, "RUNS", tmp_path / "runs")
+    doubles.runs_folder(monkeypatch, tmp_path / "runs")
     return tmp_path / "runs"
 
 

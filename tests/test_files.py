@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from ner import files
-from tests.test_resume import die_in
-from tests.training import tools
+from tests.helpers import doubles, runs
 
 OLD, NEW = "a: 1\n" * 1000, "a: 2\n" * 1000
 
 
-def write_and_die(path: str, module: str, name: str) -> None:
-    die_in(module, name)
+def write_and_die(path: str, name: str) -> None:
+    doubles.die_in(name)
     files.write_whole(Path(path), NEW)
 
 
@@ -25,7 +24,7 @@ def test_a_kill_leaves_the_old_file_or_none(tmp_path, before, name):
     path = tmp_path / "results.json"
     if before:
         path.write_text(before)
-    process = tools.forked(write_and_die, str(path), "ner.files", name)
+    process = runs.forked(write_and_die, str(path), name)
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     assert (path.read_text() if before else path.exists()) == (before or False)

@@ -1,6 +1,6 @@
-"""Fifty cases of the fuzzer: see tests/fuzz.py."""
+"""Fifty cases of the fuzzer: see tests/proofs/fuzz.py."""
 
-from tests import fuzz
+from tests.proofs import fuzz
 
 
 def test_fifty_broken_inputs_end_in_an_answer_or_a_sentence():

@@ -15,25 +15,25 @@ from ner.options import resolve
 from ner.recipe import read_recipe
 from ner.run import identity_of
 from ner.training import checkpoint
-from tests.training import tools
+from tests.helpers import doubles, runs
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> Path:
-    return tools.make_recipe(tmp_path_factory.mktemp("identity"))
+    return runs.make_recipe(tmp_path_factory.mktemp("identity"))
 
 
 @pytest.mark.parametrize("every, on_disk", [("epoch", [10, 20]), ("7", [14, 21]), ("none", [])])
 def test_checkpoints_come_as_often_as_asked_for(recipe, tmp_path, every, on_disk):
-    argv = tools.arguments(recipe, tmp_path / "run", "--checkpoint_every", every)
-    status, log = tools.run_forked(argv, tmp_path / "log", tools.signal_at, 24, signal.SIGKILL)
+    argv = runs.arguments(recipe, tmp_path / "run", "--checkpoint_every", every)
+    status, log = runs.run_forked(argv, tmp_path / "log", doubles.signal_at, 24, signal.SIGKILL)
     assert status == -signal.SIGKILL, log
     assert sorted(map(checkpoint.step_of, checkpoint.found(tmp_path / "run" / "checkpoints"))) == on_disk
 
 
 def test_a_run_without_checkpoints_writes_one_when_it_is_told_to_stop(recipe, tmp_path):
-    argv = tools.arguments(recipe, tmp_path / "run", "--checkpoint_every", "none")
-    status, log = tools.run_forked(argv, tmp_path / "log", tools.signal_at, 3, signal.SIGTERM)
+    argv = runs.arguments(recipe, tmp_path / "run", "--checkpoint_every", "none")
+    status, log = runs.run_forked(argv, tmp_path / "log", doubles.signal_at, 3, signal.SIGTERM)
     assert status == 143 and "continue with" in log
     assert [path.name for path in checkpoint.found(tmp_path / "run" / "checkpoints")] == ["step-4"]
 
@@ -60,8 +60,8 @@ def test_the_identity_holds_all_that_a_result_depends_on(recipe, tmp_path):
 
 
 def test_another_version_is_named(recipe, tmp_path):
-    argv = tools.arguments(recipe, tmp_path / "run", "--resume")
-    assert tools.run_forked(argv, tmp_path / "log", tools.signal_at, 3, signal.SIGTERM)[0] == 143
+    argv = runs.arguments(recipe, tmp_path / "run", "--resume")
+    assert runs.run_forked(argv, tmp_path / "log", doubles.signal_at, 3, signal.SIGTERM)[0] == 143
     (folder,) = checkpoint.found(tmp_path / "run" / "checkpoints")
     state = json.loads((folder / "state.json").read_text())
     assert state["progress"]["step"] == 4 and state["processes"] == 1
@@ -70,5 +70,5 @@ def test_another_version_is_named(recipe, tmp_path):
     sums = json.loads((folder / "manifest.json").read_text())
     sums["state.json"] = checkpoint.checksum(folder / "state.json")
     (folder / "manifest.json").write_text(json.dumps(sums))
-    status, log = tools.run_forked(argv, tmp_path / "log")
+    status, log = runs.run_forked(argv, tmp_path / "log")
     assert status == 2 and f"these differ: torch: '1.0' before, '{torch.__version__}' now\n" in log

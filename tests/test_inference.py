@@ -11,13 +11,8 @@ from accelerate import Accelerator
 
 from ner import inference
 from ner.options import Options, UserError, as_recipe
-from tests.model.folders import LEXICON, TAGS, lexicon_folder, tiny_folder
-
-SENTENCES = [
-    [("Anna", "B-PER"), ("Keller", "I-PER"), ("wohnt", "O"), ("in", "O"), ("Bern", "B-LOC"), (".", "O")],
-    [("der", "O"), ("Keller", "O"), ("bei", "O"), ("der", "O"), ("Post", "B-LOC"), (".", "O")],
-    [("Genf", "B-LOC"), ("\u200b", "O")],
-]
+from tests.helpers.folders import LEXICON, TAGS, lexicon_folder, tiny_folder
+from tests.helpers.known import make_run, tag, write_data
 
 
 @pytest.fixture(scope="module")
@@ -28,24 +23,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(folder):
     return inference.load(str(folder), Accelerator(cpu=True))
-
-
-def write_data(folder, lang="de", split="test", sentences=SENTENCES):
-    (folder / lang).mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps({"tokens": [w for w, _ in s], "tags": [t for _, t in s]}) + "\n" for s in sentences]
-    (folder / lang / f"{split}.jsonl").write_text("".join(lines))
-    return folder
-
-
-def make_run(run, data, **changes):
-    lexicon_folder(run / "model")
-    options = Options(data_dir=str(data), train_langs=["de"], eval_langs=["de", "fr"], **changes)
-    (run / "config.yaml").write_text(yaml.safe_dump(as_recipe(options)))
-    return run
-
-
-def tag(trained, *texts):
-    return inference.tag(trained, list(texts), Accelerator(cpu=True))
 
 
 # ---- load

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import ROOT
-from tests.data.test_corpora import CORPUS, write_hub
-from tests.training import tools
+from tests.helpers import runs
+from tests.helpers.corpora import CORPUS, write_hub
+from tests.helpers.paths import ROOT
 
 # Every event of the interpreter's sockets but the question for the own machine's name is noted, and then refused.
 HOOK = """
@@ -39,7 +39,7 @@ def without_sockets(folder: Path, calls: list[tuple], offline: str) -> list[list
     (folder / "site").mkdir()
     (folder / "site" / "sitecustomize.py").write_text(HOOK)
     (folder / "noted").write_text("")
-    env = {**tools.environment(), "PYTHONPATH": f"{folder / 'site'}:{ROOT}", "NOTED": str(folder / "noted"),
+    env = {**runs.environment(), "PYTHONPATH": f"{folder / 'site'}:{ROOT}", "NOTED": str(folder / "noted"),
            "HF_HUB_OFFLINE": offline, "HF_HOME": str(folder / "hub")}
     done = subprocess.run([sys.executable, "-c", CALLS], input=json.dumps([list(map(str, call)) for call in calls]),
                           env=env, capture_output=True, text=True, cwd=folder, timeout=300)
@@ -49,7 +49,7 @@ def without_sockets(folder: Path, calls: list[tuple], offline: str) -> list[list
 
 def local_calls(folder: Path) -> list[tuple]:
     """A training run and its scores, with data in files and with data laid out as on the Hub."""
-    recipe, run = tools.make_recipe(folder / "small", epochs=1), folder / "run"
+    recipe, run = runs.make_recipe(folder / "small", epochs=1), folder / "run"
     hub = write_hub(folder / "set", {"de": CORPUS})
     return [("train", "--config", recipe, "--output_dir", run),
             ("evaluate", "score", run, "--output_dir", folder / "scores"),

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from ner.options import FIELDS, NOT_IN_CONFIG, Options, UserError, as_recipe, read_arguments, resolve
 from ner.recipe import read_recipe
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.helpers.paths import ROOT
 
 
 def from_yaml(folder: Path, text: str) -> Options:

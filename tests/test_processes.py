@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from ner.options import UserError
 from ner.training import checkpoint, machine
-from tests.training import steps, tools
+from tests.helpers import doubles, runs, steps
 
 HANGS_AFTER = 110  # seconds, then a process says where it stands
 
@@ -25,9 +25,9 @@ HANGS_AFTER = 110  # seconds, then a process says where it stands
 def recipe(tmp_path_factory) -> Path:
     """66 sentences in batches of 64: the second step has two of them, and a third process none."""
     folder = tmp_path_factory.mktemp("processes")
-    path = tools.make_recipe(folder, batch_size=64, learning_rate=1e-3, epochs=10)
+    path = runs.make_recipe(folder, batch_size=64, learning_rate=1e-3, epochs=10)
     os.rename(folder / "data", folder / "small")
-    tools.make_corpus(folder / "data", {"de": (66, 10, 31), "fr": (1, 1, 1)})
+    runs.make_corpus(folder / "data", {"de": (66, 10, 31), "fr": (1, 1, 1)})
     return path
 
 
@@ -38,7 +38,7 @@ def one_of(rank: int, processes: int, port: int, log: str, target, *args) -> Non
     """
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), LOCAL_WORLD_SIZE=str(processes),
                       MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), ACCELERATE_USE_CPU="true", OMP_NUM_THREADS="1")
-    tools.to_file(log)
+    runs.to_file(log)
     faulthandler.dump_traceback_later(HANGS_AFTER, file=sys.stderr.fileno())
     target(*args)
 
@@ -48,7 +48,7 @@ def together(processes: int, log: Path, target, *args) -> tuple[list[int], str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    running = [tools.forked(one_of, rank, processes, port, str(log), target, *args) for rank in range(processes)]
+    running = [runs.forked(one_of, rank, processes, port, str(log), target, *args) for rank in range(processes)]
     end = time.monotonic() + HANGS_AFTER + 10
     for process in running:
         process.join(max(0.1, end - time.monotonic()))
@@ -87,7 +87,7 @@ def test_processes_and_micro_batches_take_the_same_steps(recipe, alone, tmp_path
 
 
 def test_the_launcher_starts_two_that_take_the_same_steps(recipe, alone, tmp_path):
-    with tools.start([str(recipe), str(tmp_path / "out")], 2, "tests/training/steps.py") as process:
+    with runs.start([str(recipe), str(tmp_path / "out")], 2, "tests/helpers/steps.py") as process:
         log, _ = process.communicate(timeout=120)
     assert process.returncode == 0, log
     assert_same_steps(tmp_path / "out", alone, [[32, 32], [1, 1]])
@@ -103,7 +103,7 @@ def first_checkpoint(folder: Path, process) -> None:
 
 def test_two_processes_stop_together_and_one_goes_on(recipe, tmp_path):
     options = ("--batch_size", "8", "--dropout", "0", "--epochs", "4", "--checkpoint_every", "4")
-    with tools.start(tools.arguments(recipe, tmp_path / "two", *options), 2) as process:
+    with runs.start(runs.arguments(recipe, tmp_path / "two", *options), 2) as process:
         first_checkpoint(tmp_path / "two", process)
         process.send_signal(signal.SIGTERM)
         log, _ = process.communicate(timeout=60)
@@ -111,10 +111,10 @@ def test_two_processes_stop_together_and_one_goes_on(recipe, tmp_path):
     (*_, last) = sorted(map(checkpoint.step_of, checkpoint.found(tmp_path / "two" / "checkpoints")))
     state = json.loads((tmp_path / "two" / "checkpoints" / f"step-{last}" / "state.json").read_text())
     assert state["processes"] == 2 and len(list((tmp_path / "two").glob("events*"))) == 1
-    status, log = tools.run_forked(["--resume", "--output_dir", str(tmp_path / "two")], tmp_path / "log")
+    status, log = runs.run_forked(["--resume", "--output_dir", str(tmp_path / "two")], tmp_path / "log")
     assert status == 0 and f"continuing after step {last} of 36" in log, log
-    assert tools.run_forked(tools.arguments(recipe, tmp_path / "one", *options), tmp_path / "log")[0] == 0
-    ours, theirs = tools.curves(tmp_path / "two")["train/loss"], tools.curves(tmp_path / "one")["train/loss"]
+    assert runs.run_forked(runs.arguments(recipe, tmp_path / "one", *options), tmp_path / "log")[0] == 0
+    ours, theirs = runs.curves(tmp_path / "two")["train/loss"], runs.curves(tmp_path / "one")["train/loss"]
     assert [step for step, _ in ours] == list(range(1, 37))
     assert np.allclose(ours, theirs, rtol=1e-4)
     for name in ("test.de.tsv", "test.fr.tsv"):
@@ -125,13 +125,13 @@ def test_a_study_on_two_processes_is_stopped_continued_and_then_left_alone(recip
     """The same command four times: SIGTERM in the first run, to the end, nothing to do; and on one process."""
     shared = {**yaml.safe_load(recipe.read_text()), "batch_size": 8, "dropout": 0.0, "epochs": 2}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump({**shared, "runs": {"a": {"seed": 1}, "b": {"seed": 2}}}))
-    argv = tools.arguments(tmp_path / "study.yaml", tmp_path / "two")
+    argv = runs.arguments(tmp_path / "study.yaml", tmp_path / "two")
 
     def start(number: int, *prepare) -> tuple[list[int], str]:
         log = tmp_path / f"log-{number}"
-        return together(2, log, tools.train_main, argv, str(log), *prepare)
+        return together(2, log, runs.train_main, argv, str(log), *prepare)
 
-    statuses, log = start(1, tools.signal_at, 6, signal.SIGTERM)
+    statuses, log = start(1, doubles.signal_at, 6, signal.SIGTERM)
     assert statuses == [143, 143] and "run 1 of 2" in log and "the same command again" in log, log
     assert not (tmp_path / "two" / "b").exists()
     statuses, log = start(2)
@@ -142,17 +142,17 @@ def test_a_study_on_two_processes_is_stopped_continued_and_then_left_alone(recip
     statuses, log = start(3)
     assert statuses == [0, 0] and log.count("is finished\n") == 2, log
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    argv = tools.arguments(tmp_path / "study.yaml", tmp_path / "one")
-    assert tools.run_forked(argv, tmp_path / "log")[0] == 0
+    argv = runs.arguments(tmp_path / "study.yaml", tmp_path / "one")
+    assert runs.run_forked(argv, tmp_path / "log")[0] == 0
     for name in "ab":
-        ours, theirs = (tools.curves(tmp_path / folder / name)["train/loss"] for folder in ("two", "one"))
+        ours, theirs = (runs.curves(tmp_path / folder / name)["train/loss"] for folder in ("two", "one"))
         assert [step for step, _ in ours] == list(range(1, 19)) and np.allclose(ours, theirs, rtol=1e-4)
         for path in (tmp_path / "one" / name / "predictions").iterdir():
             assert (tmp_path / "two" / name / "predictions" / path.name).read_text() == path.read_text()
 
 
 def test_a_process_that_dies_ends_the_run_with_its_message(recipe, tmp_path):
-    with tools.start(tools.arguments(recipe, tmp_path / "run", "--epochs", "9999", "--batch_size", "8"), 2) as process:
+    with runs.start(runs.arguments(recipe, tmp_path / "run", "--epochs", "9999", "--batch_size", "8"), 2) as process:
         first_checkpoint(tmp_path / "run", process)
         workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert len(workers) == 2
@@ -166,8 +166,8 @@ def test_a_process_that_dies_ends_the_run_with_its_message(recipe, tmp_path):
 
 
 def test_a_mistake_ends_all_processes_with_one_sentence(recipe, tmp_path):
-    argv = tools.arguments(recipe, tmp_path / "run", "--train_langs", "xx")
-    statuses, log = together(2, tmp_path / "log", tools.train_main, argv, str(tmp_path / "log"))
+    argv = runs.arguments(recipe, tmp_path / "run", "--train_langs", "xx")
+    statuses, log = together(2, tmp_path / "log", runs.train_main, argv, str(tmp_path / "log"))
     assert 2 in statuses and 0 not in statuses and not any(status < 0 for status in statuses)
     assert "no language 'xx'; there are de, fr" in log
 
@@ -176,12 +176,12 @@ def no_space() -> None:
     def full(content, path):
         raise OSError(28, "No space left on device")
 
-    checkpoint.save_file = full
+    doubles.replace_for_good("save_checkpoint", full)
 
 
 def test_a_disk_that_is_full_ends_all_processes_with_one_sentence(recipe, tmp_path):
-    argv = tools.arguments(recipe, tmp_path / "run", "--checkpoint_every", "1")
-    statuses, log = together(2, tmp_path / "log", tools.train_main, argv, str(tmp_path / "log"), no_space)
+    argv = runs.arguments(recipe, tmp_path / "run", "--checkpoint_every", "1")
+    statuses, log = together(2, tmp_path / "log", runs.train_main, argv, str(tmp_path / "log"), no_space)
     assert statuses[0] == 2 and 0 not in statuses and not any(status < 0 for status in statuses)
     assert "the checkpoint could not be written ([Errno 28] No space left on device)" in log
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from ner.options import Options, UserError, as_recipe
 from ner.publish import check_repository_name, model_card
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = "anna/tagger-de"
 UPLOAD = """
 import sys, time

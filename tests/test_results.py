@@ -6,7 +6,7 @@ import pytest
 
 from ner.options import Options, UserError, as_recipe
 from ner.results import count, misfit, number, read_results, share
-from tests.evaluation.test_report import fake_results
+from tests.helpers.results import fake_results
 
 
 @pytest.mark.parametrize("value, shape, place", [

@@ -3,7 +3,6 @@
 Runs that are stopped, killed and continued against a straight one.
 """
 
-import importlib
 import json
 import os
 import resource
@@ -16,39 +15,39 @@ import pytest
 import torch
 
 from ner.training import checkpoint
-from tests import kill_test
-from tests.training import tools
+from tests.helpers import doubles, runs
+from tests.proofs import kills
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> Path:
-    return tools.make_recipe(tmp_path_factory.mktemp("resume"))
+    return runs.make_recipe(tmp_path_factory.mktemp("resume"))
 
 
 @pytest.fixture(scope="module")
 def straight(recipe) -> Path:
     """A run that nothing happened to, with its last checkpoint kept."""
     folder = recipe.parent / "straight"
-    status, log = tools.run_forked(tools.arguments(recipe, folder), recipe.parent / "log", tools.keep_checkpoints)
+    status, log = runs.run_forked(runs.arguments(recipe, folder), recipe.parent / "log", doubles.keep_checkpoints)
     assert status == 0, log
     return folder
 
 
 def run(argv: list[str], tmp_path: Path, *prepare, status: int = 0) -> str:
-    found, log = tools.run_forked(argv, tmp_path / "log", *prepare)
+    found, log = runs.run_forked(argv, tmp_path / "log", *prepare)
     assert found == status, log
     return log
 
 
 def finish(tmp_path: Path) -> str:
-    return run(["--resume", "--output_dir", str(tmp_path / "run")], tmp_path, tools.keep_checkpoints)
+    return run(["--resume", "--output_dir", str(tmp_path / "run")], tmp_path, doubles.keep_checkpoints)
 
 
 @pytest.fixture(scope="module")
 def stopped_once(recipe, tmp_path_factory) -> Path:
     """A run with two checkpoints, of steps 4 and 7."""
     folder = tmp_path_factory.mktemp("stopped")
-    log = run(tools.arguments(recipe, folder / "run"), folder, tools.signal_at, 6, signal.SIGTERM, status=143)
+    log = run(runs.arguments(recipe, folder / "run"), folder, doubles.signal_at, 6, signal.SIGTERM, status=143)
     assert f"stopped after step 7 of 30; continue with: python train.py --resume --output_dir {folder / 'run'}" in log
     assert "Traceback" not in log and steps(folder / "run") == [4, 7]
     return folder / "run"
@@ -64,37 +63,37 @@ def steps(folder: Path) -> list[int]:
 
 
 def test_the_same_options_give_the_same_run(recipe, straight, tmp_path):
-    run(tools.arguments(recipe, tmp_path / "run"), tmp_path, tools.keep_checkpoints)
-    tools.assert_same_run(tmp_path / "run", straight)
-    assert steps(straight) == [28, 30] and max(value for _, value in tools.curves(straight)["f1/mean"]) > 0
+    run(runs.arguments(recipe, tmp_path / "run"), tmp_path, doubles.keep_checkpoints)
+    runs.assert_same_run(tmp_path / "run", straight)
+    assert steps(straight) == [28, 30] and max(value for _, value in runs.curves(straight)["f1/mean"]) > 0
 
 
 def test_stops_and_kills_leave_no_trace(recipe, straight, tmp_path):
     """Twice within the first epoch (of 10 steps), at its end, two kills within the second, one across its end, and in the
     last step."""
-    argv = tools.arguments(recipe, tmp_path / "run", "--resume")
+    argv = runs.arguments(recipe, tmp_path / "run", "--resume")
     for step, number, status, on_disk in [(2, signal.SIGTERM, 143, [3]), (6, signal.SIGINT, 130, [4, 7]),
                                           (9, signal.SIGTERM, 143, [8, 10]), (13, signal.SIGKILL, -9, [10, 12]),
                                           (19, signal.SIGKILL, -9, [12, 16]), (23, signal.SIGKILL, -9, [16, 20]),
                                           (29, signal.SIGTERM, 143, [28, 30])]:
-        run(argv, tmp_path, tools.signal_at, step, number, status=status)
+        run(argv, tmp_path, doubles.signal_at, step, number, status=status)
         assert steps(tmp_path / "run") == on_disk
     assert "continuing after step 30 of 30" in finish(tmp_path)
-    tools.assert_same_run(tmp_path / "run", straight)
-    for tag, points in tools.curves(tmp_path / "run").items():
+    runs.assert_same_run(tmp_path / "run", straight)
+    for tag, points in runs.curves(tmp_path / "run").items():
         assert [step for step, _ in points] == sorted({step for step, _ in points}), f"{tag} forks"
 
 
 def test_a_signal_in_the_last_step_stops_the_run_before_its_test(straight, recipe, tmp_path):
-    argv = tools.arguments(recipe, tmp_path / "run")
-    log = run(argv, tmp_path, tools.signal_at, 30, signal.SIGTERM, status=143)
+    argv = runs.arguments(recipe, tmp_path / "run")
+    log = run(argv, tmp_path, doubles.signal_at, 30, signal.SIGTERM, status=143)
     assert "stopped after step 30 of 30; continue with" in log and not (tmp_path / "run" / "results.json").exists()
-    run([*argv, "--resume"], tmp_path, tools.keep_checkpoints)
-    tools.assert_same_run(tmp_path / "run", straight)
+    run([*argv, "--resume"], tmp_path, doubles.keep_checkpoints)
+    runs.assert_same_run(tmp_path / "run", straight)
 
 
 def test_checkpoints_are_removed_when_the_run_has_finished(recipe, tmp_path):
-    run(tools.arguments(recipe, tmp_path / "run", "--max_steps", "3"), tmp_path)
+    run(runs.arguments(recipe, tmp_path / "run", "--max_steps", "3"), tmp_path)
     assert sorted(path.name.split(".")[0] for path in (tmp_path / "run").iterdir()) == [
         "config", "events", "model", "predictions", "results"]
 
@@ -105,20 +104,20 @@ def test_the_older_checkpoint_serves(stopped, straight, tmp_path, name):
     path.write_bytes(path.read_bytes()[:-1])
     log = finish(tmp_path)
     assert "step-7: damaged, set aside as step-7.damaged" in log and "continuing after step 4 of 30" in log
-    tools.assert_same_run(stopped, straight)
+    runs.assert_same_run(stopped, straight)
 
 
 def test_with_no_whole_checkpoint_it_starts_at_the_beginning(stopped, straight, tmp_path):
     for step in (4, 7):
         (stopped / "checkpoints" / f"step-{step}" / "state.json").unlink()
     assert "no checkpoint yet, starting at the beginning" in finish(tmp_path)
-    tools.assert_same_run(stopped, straight)
+    runs.assert_same_run(stopped, straight)
 
 
 def test_options_that_change_the_result_must_match(stopped, recipe, tmp_path):
     before = {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()}
     more = ("--resume", "--seed", "7", "--batch_size", "8", "--attention", "padded", "--log_every", "5")
-    log = run(tools.arguments(recipe, stopped, *more), tmp_path, status=2)
+    log = run(runs.arguments(recipe, stopped, *more), tmp_path, status=2)
     assert ("these differ: attention: 'packed' before, 'padded' now; batch_size: 4 before, 8 now; "
             "seed: 42 before, 7 now\n") in log
     assert "log_every" not in log and "Traceback" not in log
@@ -140,7 +139,7 @@ def test_changed_data_is_noticed(stopped, recipe, tmp_path):
 
 
 def test_without_resume_nothing_is_overwritten(stopped, recipe, tmp_path):
-    assert "holds an unfinished run; continue it with --resume" in run(tools.arguments(recipe, stopped), tmp_path,
+    assert "holds an unfinished run; continue it with --resume" in run(runs.arguments(recipe, stopped), tmp_path,
                                                                        status=2)
 
 
@@ -155,44 +154,28 @@ def test_a_file_size_limit_loses_neither_the_older_checkpoint_nor_the_message(st
             and "Traceback" not in log)
     assert steps(stopped) == [4, 7] and not list((stopped / "checkpoints").glob(".*"))
     assert "continuing after step 7 of 30" in finish(tmp_path)
-    tools.assert_same_run(stopped, straight)
+    runs.assert_same_run(stopped, straight)
 
 
-def die_in(module: str, name: str) -> None:
-    """SIGKILL where a function is called for the next time."""
-    place = importlib.import_module(module)
-    *parts, last = name.split(".")
-    for part in parts:
-        place = getattr(place, part)
-    setattr(place, last, lambda *arguments: os.kill(os.getpid(), signal.SIGKILL))
-
-
-@pytest.mark.parametrize("after, module, name, left", [
-    ("evaluate.table", "ner.model.pretrained", "save_file", ".model.tmp"),
-    ("board.log_test", "ner.files", "os.fsync", ".results.json.tmp")])
-def test_a_kill_while_the_last_files_are_written_is_harmless(recipe, straight, tmp_path, after, module, name, left):
-    argv = tools.arguments(recipe, tmp_path / "run", "--resume")
-    run(argv, tmp_path, tools.signal_at, 29, signal.SIGTERM, status=143)
-    run(argv, tmp_path, die_at_the_end, after, module, name, status=-9)
+@pytest.mark.parametrize("after, name, left", [
+    ("table", "save_weights", ".model.tmp"),
+    ("log_test", "os.fsync", ".results.json.tmp")])
+def test_a_kill_while_the_last_files_are_written_is_harmless(recipe, straight, tmp_path, after, name, left):
+    """Not before `after` is called, once the test has been scored."""
+    argv = runs.arguments(recipe, tmp_path / "run", "--resume")
+    run(argv, tmp_path, doubles.signal_at, 29, signal.SIGTERM, status=143)
+    run(argv, tmp_path, doubles.die_after, after, name, status=-9)
     assert any(path.name.startswith(left) for path in (tmp_path / "run").iterdir())
     assert not (tmp_path / "run" / "results.json").exists()
     finish(tmp_path)
-    tools.assert_same_run(tmp_path / "run", straight)
+    runs.assert_same_run(tmp_path / "run", straight)
     assert not list((tmp_path / "run").glob(".*"))
 
 
-def die_at_the_end(after: str, module: str, name: str) -> None:
-    """As `die_in`, but not before `after` is called, once the test has been scored."""
-    part, function = after.split(".")
-    place = importlib.import_module(f"ner.evaluation.{part}")
-    known = getattr(place, function)
-    setattr(place, function, lambda *arguments: (die_in(module, name), known(*arguments))[1])
-
-
 def test_a_kill_between_results_and_the_removal_is_harmless(recipe, straight, tmp_path):
-    argv = tools.arguments(recipe, tmp_path / "run")
-    run(argv, tmp_path, die_in, "ner.training.checkpoint", "remove", status=-9)
-    tools.assert_same_run(tmp_path / "run", straight)
+    argv = runs.arguments(recipe, tmp_path / "run")
+    run(argv, tmp_path, doubles.die_in, "remove_checkpoints", status=-9)
+    runs.assert_same_run(tmp_path / "run", straight)
     before = (tmp_path / "run" / "results.json").read_bytes()
     assert "holds a finished run" in run(argv, tmp_path, status=2)
     assert "epochs: 3 before, 4 now" in run([*argv, "--resume", "--epochs", "4"], tmp_path, status=2)
@@ -203,7 +186,7 @@ def test_a_kill_between_results_and_the_removal_is_harmless(recipe, straight, tm
 
 
 def test_ctrl_c_of_plain_python(recipe, tmp_path):
-    with tools.start(tools.arguments(recipe, tmp_path / "run", "--epochs", "9999", "--resume")) as process:
+    with runs.start(runs.arguments(recipe, tmp_path / "run", "--epochs", "9999", "--resume")) as process:
         end = time.monotonic() + 90
         while not checkpoint.found(tmp_path / "run" / "checkpoints") and time.monotonic() < end:
             time.sleep(0.02)
@@ -214,9 +197,7 @@ def test_ctrl_c_of_plain_python(recipe, tmp_path):
 
 
 def slow_third_step() -> None:
-    from ner.training import loop
-
-    train_step, calls = loop.train_step, []
+    train_step, calls = doubles.original("train_step"), []
 
     def slow(*arguments):
         calls.append(1)
@@ -225,12 +206,12 @@ def slow_third_step() -> None:
             time.sleep(60)
         return train_step(*arguments)
 
-    loop.train_step = slow
+    doubles.replace_for_good("train_step", slow)
 
 
 def test_an_impatient_ctrl_c_stops_at_once(recipe, tmp_path):
     log = tmp_path / "log"
-    process = tools.forked(tools.train_main, tools.arguments(recipe, tmp_path / "run"), str(log), slow_third_step)
+    process = runs.forked(runs.train_main, runs.arguments(recipe, tmp_path / "run"), str(log), slow_third_step)
     end = time.monotonic() + 60
     while not (log.exists() and "third step" in log.read_text()) and time.monotonic() < end:
         time.sleep(0.02)
@@ -244,7 +225,7 @@ def test_an_impatient_ctrl_c_stops_at_once(recipe, tmp_path):
 
 
 def rescored(folder: Path, tmp_path: Path) -> dict:
-    process = tools.forked(score, str(folder), str(tmp_path / "scores"), str(tmp_path / "log"))
+    process = runs.forked(score, str(folder), str(tmp_path / "scores"), str(tmp_path / "log"))
     process.join(60)
     assert process.exitcode == 0, (tmp_path / "log").read_text()
     return json.loads((tmp_path / "scores" / "results.json").read_text())["eval"]["validation"]
@@ -253,15 +234,13 @@ def rescored(folder: Path, tmp_path: Path) -> dict:
 def score(folder: str, output: str, log: str) -> None:
     import evaluate
 
-    tools.to_file(log)
+    runs.to_file(log)
     raise SystemExit(evaluate.main(["score", folder, "--split", "validation", "--output_dir", output]))
 
 
 def spoil(below: float, step: int | None = None) -> None:
     """A model that finds nothing as soon as the learning rate is below this; and SIGTERM when `step` is logged."""
-    from ner.training import loop
-
-    train_step = loop.train_step
+    train_step = doubles.original("train_step")
 
     def spoiled(model, optimizer, batches, words, rate, *more):
         result = train_step(model, optimizer, batches, words, rate, *more)
@@ -270,18 +249,18 @@ def spoil(below: float, step: int | None = None) -> None:
             model.classifier.bias.data.copy_(-3 * torch.arange(7))
         return result
 
-    loop.train_step = spoiled
+    doubles.replace_for_good("train_step", spoiled)
     if step is not None:
-        tools.signal_at(step, signal.SIGTERM)
+        doubles.signal_at(step, signal.SIGTERM)
 
 
 @pytest.mark.parametrize("select", ["mean", "de"])
 def test_the_selected_epoch_is_the_one_saved(recipe, tmp_path, select):
     """Interrupted in the last of three epochs, which is spoiled: the weights come from the checkpoint."""
-    argv = tools.arguments(recipe, tmp_path / "run", "--select", select, "--resume")
+    argv = runs.arguments(recipe, tmp_path / "run", "--select", select, "--resume")
     run(argv, tmp_path, spoil, 0.0061, 25, status=143)
     run(argv, tmp_path, spoil, 0.0061)
-    train = tools.outcome(tmp_path / "run")["train"]
+    train = runs.outcome(tmp_path / "run")["train"]
     scores = [epoch["mean_f1"] if select == "mean" else epoch["validation"]["de"]["f1"] for epoch in train["epochs"]]
     best = scores.index(max(scores))
     assert len(scores) == 3 and best < 2 and scores[2] == 0 and train["selected_epoch"] == best + 1
@@ -294,15 +273,15 @@ def test_the_selected_epoch_is_the_one_saved(recipe, tmp_path, select):
 
 def test_patience_stops(recipe, tmp_path):
     """Of 20 epochs, the third (from step 21 of 200 on) is spoiled and so are all after it."""
-    argv = tools.arguments(recipe, tmp_path / "run", "--select", "mean", "--patience", "2", "--epochs", "20",
-                           "--resume")
+    argv = runs.arguments(recipe, tmp_path / "run", "--select", "mean", "--patience", "2", "--epochs", "20",
+                          "--resume")
     run(argv, tmp_path, spoil, 0.01801, 12, status=143)
     run(argv, tmp_path, spoil, 0.01801)
-    train = tools.outcome(tmp_path / "run")["train"]
+    train = runs.outcome(tmp_path / "run")["train"]
     scores = [epoch["mean_f1"] for epoch in train["epochs"]]
     assert (train["selected_epoch"] <= 2 and len(scores) == train["selected_epoch"] + 2
             and train["steps"] == 10 * len(scores))
 
 
 def test_three_kills(tmp_path):
-    assert "3 kills" in kill_test.main(3, 60, tmp_path)
+    assert "3 kills" in kills.main(3, 60, tmp_path)

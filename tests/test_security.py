@@ -13,15 +13,15 @@ import pytest
 import evaluate
 from ner.data import corpora
 from ner.files import checksum
-from ner.model import pretrained
 from ner.options import Options, UserError
 from ner.training import checkpoint
-from tests.conftest import ROOT
-from tests.data.test_corpora import write_files
-from tests.model.folders import lexicon_folder
-from tests.model.test_bad_folders import Malicious
-from tests.test_inference import make_run, write_data
-from tests.training.test_checkpoint import FILES, IDENTITY, make, write
+from tests.helpers import doubles
+from tests.helpers.bombs import Malicious
+from tests.helpers.checkpoints import FILES, IDENTITY, make, write
+from tests.helpers.corpora import write_files
+from tests.helpers.folders import lexicon_folder
+from tests.helpers.known import make_run, write_data
+from tests.helpers.paths import ROOT
 
 SOURCES = sorted([ROOT / "train.py", ROOT / "evaluate.py", *(ROOT / "ner").rglob("*.py")])
 
@@ -39,16 +39,16 @@ def test_a_folder_whose_card_names_other_machines_is_refused(tmp_path, name, url
 def test_data_and_models_of_the_hub_can_be_pinned(tmp_path, monkeypatch, command):
     """Also where a run is scored; `train.py` is tested with corpora and model folders."""
     folder, asked = lexicon_folder(tmp_path / "model"), []
-    monkeypatch.setattr(pretrained, "snapshot_download",
-                        lambda name, revision, allow_patterns: asked.append((name, revision)) or str(folder))
-    monkeypatch.setattr(corpora, "get_dataset_config_names",
-                        lambda name, revision: asked.append((name, revision)) or ["de", "fr"])
+    doubles.replace(monkeypatch, "snapshot_download",
+                    lambda name, revision, allow_patterns: asked.append((name, revision)) or str(folder))
+    doubles.replace(monkeypatch, "config_names",
+                    lambda name, revision: asked.append((name, revision)) or ["de", "fr"])
 
     def load_dataset(name, config, revision, **named):
         asked.append((name, revision))
         raise OSError("enough")
 
-    monkeypatch.setattr(corpora, "load_dataset", load_dataset)
+    doubles.replace(monkeypatch, "load_dataset", load_dataset)
     output = ("--output_dir", str(tmp_path / "o"))
     pinned = [command, "a/model", "--model_revision", "v1", "--dataset", "a/data", "--revision", "v2", "--langs", "de"]
     assert evaluate.main([*pinned, *output]) == 2
@@ -147,7 +147,7 @@ def finished(tmp_path_factory) -> Path:
                                   "model/pytorch_model.bin", "checkpoints/step-1/random_states_0.pkl"])
 def test_a_pickle_in_a_run_is_not_run(finished, tmp_path, monkeypatch, capsys, name):
     run, mark = shutil.copytree(finished, tmp_path / "run"), tmp_path / "ran"
-    monkeypatch.setattr("ner.files.RUNS", tmp_path / "runs")
+    doubles.runs_folder(monkeypatch, tmp_path / "runs")
     (run / name).parent.mkdir(parents=True, exist_ok=True)
     planted(run / name, mark)
     for argv in (["score", run, "--langs", "de"], ["tag", run, "Bern"], ["compare", run, run], ["report", run]):

@@ -11,12 +11,13 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 
 import evaluate
 import train as script
-from ner import experiment, files, study
+from ner import files, study
 from ner.data import survey
 from ner.model import builtin
 from ner.options import UserError, as_recipe, read_arguments, read_recipe, resolve
 from ner.training.signals import Stopped
-from tests.conftest import ROOT
+from tests.helpers import doubles
+from tests.helpers.paths import ROOT
 
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
 RUNS = {"de": {"train_langs": ["de"]}, "few": {"train_langs": ["fr"], "num_train_sentences": 20}, "all": None}
@@ -157,7 +158,7 @@ def pretend(monkeypatch):
         return results
 
     run.stops, run.fails, run.noted = (), (), noted
-    monkeypatch.setattr(experiment, "run", run)
+    doubles.replace(monkeypatch, "run", run)
     return run
 
 
@@ -208,7 +209,7 @@ def test_a_study_does_not_go_into_the_folder_of_a_run(tmp_path, pretend, capsys)
 
 
 def test_the_default_folder_is_the_same_every_time(tmp_path, pretend, monkeypatch):
-    monkeypatch.setattr(study, "RUNS", tmp_path / "runs")
+    doubles.runs_folder(monkeypatch, tmp_path / "runs")
     for _ in range(2):
         assert script.main(recipe_in(tmp_path, "runs:\n  a:\n")[:2]) == 0
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["r"] and len(pretend.noted) == 1

@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +15,9 @@ from ner.data.swiss import generate
 from ner.evaluation.evaluate import Encoded
 from ner.evaluation.predict import Predictions
 from ner.options import Options, UserError
-from tests import suspects_proof
+from tests.helpers import doubles
+from tests.helpers.paths import ROOT
+from tests.proofs import suspects as proof
 
 NAMES = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 SMALL = Options(train_langs=["de", "fr"], eval_langs=["de"], num_train_sentences=30, fractions={"de": 0.5})
@@ -125,14 +126,14 @@ def test_the_file_that_is_written_is_the_file_that_is_read(training, tmp_path):
 
 def test_too_few_sentences_cannot_be_halved(monkeypatch):
     training = Encoded([["Ada"]], np.array([1]), [1], [], [("de", 0)])
-    monkeypatch.setattr(experiment, "build",
-                        lambda options, folder, accelerator: (SimpleNamespace(training=training), 0, 0))
+    doubles.replace(monkeypatch, "build",
+                    lambda options, folder, accelerator: (SimpleNamespace(training=training), 0, 0))
     with pytest.raises(UserError, match="1 training sentences cannot be halved"):
         suspects.find(SMALL, Accelerator())
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["--config", str(Path(__file__).parent.parent / "configs" / "chapter4.yaml")], "chapter4.yaml: several runs"),
+    (["--config", str(ROOT / "configs" / "chapter4.yaml")], "chapter4.yaml: several runs"),
     (["--seeds", "1", "2"], "seeds: several runs; expected the options of one"),
     (["--output_dir", "x"], "--output_dir: means nothing to suspects"),
     (["--share", "0"], "--share: expected a number above 0 and up to 1, found 0.0"),
@@ -146,5 +147,5 @@ def test_mistakes_on_the_command_line(arguments, message, capsys):
 
 def test_wrong_annotations_are_found(tmp_path):
     """At least 70 % of the first n suspects are the n wrong annotations of 5 % of the sentences (measured: 83 %)."""
-    right, count = suspects_proof.prove(tmp_path, sentences=5000, layers=3, epochs=2, batch_size=16, rate=5e-4)
+    right, count = proof.prove(tmp_path, sentences=5000, layers=3, epochs=2, batch_size=16, rate=5e-4)
     assert count > 100 and right >= 0.7 * count

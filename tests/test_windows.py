@@ -2,7 +2,7 @@
 
 What it says of a word is a checksum of the subwords around it, so a word answered in another one's place, or by a
 window that does not show its surroundings, gets another tag. A trained model looks everywhere a little: for that one,
-``python -m tests.windows_test RUN --data_dir DIR``.
+``python -m tests.proofs.windows RUN --data_dir DIR``.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from ner.data.alignment import IGNORED, encode
 from ner.data.swiss import generate
 from ner.model import builtin, pretrained
 from ner.tags import PANX_TYPES, tag_set
-from tests.windows_test import LONGEST, SHORTEST, WHOLE, WINDOW, Document, compare, documents, tag
+from tests.proofs.windows import LONGEST, SHORTEST, WHOLE, WINDOW, Document, compare, documents, tag
 
 TAGS = tag_set(PANX_TYPES)
 

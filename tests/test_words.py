@@ -18,9 +18,9 @@ from ner.data.alignment import IGNORED
 from ner.data.text import split_words
 from ner.evaluation import compare, evaluate
 from ner.options import Options
-from tests.data.test_corpora import write_hub
-from tests.model.folders import LEXICON, TAGS, lexicon_folder
-from tests.test_inference import tag
+from tests.helpers.corpora import write_hub
+from tests.helpers.folders import LEXICON, TAGS, lexicon_folder
+from tests.helpers.known import tag
 
 NOTHING = ["\u200b", "\ufeff", "\u0007", "\u00a0", "\u00ad", "\u2060", "\u3000", "\x1c", "\u0085"]  # or next to it
 COMBINING = ["Zu\u0308rich", "\u0301", "a" + "\u0300" * 40, "\u0e01\u0e33", "\u1100\u1161\u11a8"]

@@ -1,68 +1,24 @@
 """One data set whatever the source: files of every format, folders laid out as on the Hub, the built-in corpus."""
 
-import json
 import logging
 import os
-from pathlib import Path
 
 import pytest
-from datasets import ClassLabel, Dataset, Features, List, Value
+from datasets import ClassLabel, Dataset, List, Value
 
 from ner.data import alignment, corpora
 from ner.data.readers import Sentence
 from ner.data.swiss import generate
 from ner.options import Options, UserError
 from ner.tags import TagSet
-
-NAMES = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"]
-TYPED = (["Ada", "Li", "leitet", "Ems", "in", "Bern"], ["B-PER", "I-PER", "O", "B-ORG", "O", "B-LOC"])
-CORPUS = {"train": [TYPED, (["Ja", "!"], ["O", "O"])], "validation": [(["Thun", ":"], ["B-LOC", "O"])],
-          "test": [(["In", "Chur", "."], ["O", "B-LOC", "O"]), (["Li"], ["B-PER"])]}
-LAYOUTS = {  # file ending -> one sentence as text
-    "": lambda words, tags: "".join(f"de:{word}\t{tag}\n" for word, tag in zip(words, tags)) + "\n",
-    ".txt": lambda words, tags: "".join(f"{word} X {tag}\n" for word, tag in zip(words, tags)) + "\n",
-    ".conll": lambda words, tags: "".join(f"{word}\t{tag}\n" for word, tag in zip(words, tags)) + "\n",
-    ".iob2": lambda words, tags: "".join(["# id\n", *(f"{i}\t{word}\t{tag}\t-\t-\n" for i, word, tag in
-                                                     zip(range(1, 999), words, tags)), "\n"]),
-    ".jsonl": lambda words, tags: json.dumps({"tokens": words, "tags": tags}) + "\n",
-}
+from tests.helpers import doubles
+from tests.helpers.corpora import CORPUS, LAYOUTS, NAMES, TYPED, write_files, write_hub, write_parquet
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     """Nothing that these tests load stays in the user's cache."""
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hf-cache")
-
-
-def write_files(folder: Path, corpus=CORPUS, ending="", lang="de", names=("train", "dev", "test")) -> Path:
-    (folder / lang).mkdir(parents=True, exist_ok=True)
-    for sentences, name in zip(corpus.values(), names):
-        text = "".join(LAYOUTS[ending](*pair) for pair in sentences)
-        (folder / lang / f"{name}{ending}").write_text(text, encoding="utf-8")
-    return folder
-
-
-def write_parquet(path: Path, sentences, names=NAMES, words="tokens", tags="ner_tags", **more) -> None:
-    """more: other columns, as (feature, values)."""
-    features = {words: List(Value("string")), tags: List(ClassLabel(names=names))}
-    columns = {words: [pair[0] for pair in sentences],
-               tags: [[names.index(tag) if isinstance(tag, str) else tag for tag in pair[1]] for pair in sentences]}
-    features |= {name: feature for name, (feature, _) in more.items()}
-    columns |= {name: values for name, (_, values) in more.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Dataset.from_dict(columns, features=Features(features)).to_parquet(path)
-
-
-def write_hub(folder: Path, configs: dict[str, dict], **layout) -> str:
-    """A data set as the Hub lays it out: Parquet files, and a README whose YAML says which configuration has which."""
-    lines = ["---", "configs:"]
-    for config, splits in configs.items():
-        lines += [f"- config_name: {config}", "  data_files:"]
-        for split, sentences in splits.items():
-            write_parquet(folder / config / f"{split}-00000-of-00001.parquet", sentences, **layout)
-            lines += [f"  - split: {split}", f"    path: {config}/{split}-*"]
-    (folder / "README.md").write_text("\n".join([*lines, "---", "# A data set", ""]))
-    return str(folder)
 
 
 def pairs(rows: Dataset) -> list[tuple[list[str], list[str]]]:
@@ -111,7 +67,7 @@ def test_one_configuration_a_language(tmp_path):
 
 def test_panx_is_any_such_data_set(tmp_path, monkeypatch):
     folder = write_hub(tmp_path / "xtreme", {"PAN-X.de": CORPUS, "PAN-X.fr": CORPUS, "udpos.German": CORPUS})
-    monkeypatch.setattr(corpora, "PANX", folder)
+    doubles.replace(monkeypatch, "PANX", folder)
     check_is_corpus(*load(dataset="panx"))
     check_is_corpus(*load(dataset="panx", train_langs=["fr"], eval_langs=["fr"]), lang="fr")
     assert complaint(dataset="panx", eval_langs=["xx"]) == f"{folder}: no language 'xx'; there are de, fr"
@@ -201,20 +157,20 @@ def test_data_sets_that_are_not_to_be_had(tmp_path, monkeypatch):
     def offline(*args, **kwargs):
         raise ConnectionError("no network\nin detail")
 
-    monkeypatch.setattr(corpora, "get_dataset_config_names", offline)
+    doubles.replace(monkeypatch, "config_names", offline)
     assert complaint(dataset="panx") == (
         "data set google/xtreme, language 'de', train: not to be had (ConnectionError: no network)")
 
 
 def test_revision_reaches_the_hub(monkeypatch):
     asked = []
-    monkeypatch.setattr(corpora, "get_dataset_config_names", lambda *args, **named: asked.append(named) or ["de"])
+    doubles.replace(monkeypatch, "config_names", lambda *args, **named: asked.append(named) or ["de"])
 
     def load_dataset(name, config, **named):
         asked.append(named)
         raise OSError("enough")
 
-    monkeypatch.setattr(corpora, "load_dataset", load_dataset)
+    doubles.replace(monkeypatch, "load_dataset", load_dataset)
     complaint(dataset="a/b", revision="0123456")
     assert [named["revision"] for named in asked] == ["0123456", "0123456"]
     assert "trust_remote_code" not in asked[1]

@@ -4,14 +4,13 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from ner.data.swiss import generate
 from ner.tags import TagSet
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 TAGS = TagSet(("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"))
 FILES = ("patterns", "validation", "test")
 SLOTS = {"town", "landmark", "org", "place", "month", "first", "last", "number", "year", "day"}

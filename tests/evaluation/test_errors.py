@@ -3,7 +3,6 @@
 import json
 import random
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from ner.evaluation.predict import Predictions
 from ner.model import pretrained
 from ner.options import Options
 from ner.tags import PANX_TYPES, tag_set
+from tests.helpers.pages import Page
 
 TAGS = tag_set(PANX_TYPES)
 NASTY = ["<script>alert(1)</script>", "a\tb\nc\\", "</ol>&amp;\"'", "\ud800", "\u202eabc", "("]
@@ -151,22 +151,6 @@ def test_the_published_counts_of_german_pan_x(shared):
             == published["token_counts_published"])
     assert {name: count for name, count, _, _ in found.tags} == published["label_counts_published"]
     assert found.confusion.sum() == np.trace(found.confusion) == sum(published["label_counts_published"].values())
-
-
-class Page(HTMLParser):
-    """Tags, attributes and text of a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes, self.text = [], [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += attributes
-
-    def handle_data(self, data):
-        self.text += data
 
 
 @pytest.fixture(scope="module")

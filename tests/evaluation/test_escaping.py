@@ -12,9 +12,9 @@ from tensorboard.plugin_util import markdown_to_safe_html
 import evaluate
 import train
 from ner.evaluation import compare
-from tests.evaluation.test_errors import Page
-from tests.evaluation.test_report import fake_results, scores
-from tests.training import tools
+from tests.helpers import runs
+from tests.helpers.pages import Page
+from tests.helpers.results import fake_results, scores
 
 WORDS = ["<script>alert(1)</script>", "</td>", '"><img', "src=x>", "=1+1", "+A1", "@SUM(1)", "a\rb", "\r", "&amp;", "'",
          "\\t", "a\u2028b", "\x1b[2J", "</pre>", "</style>", "-->", "${x}", "{{x}}", "`x`", "|",
@@ -29,12 +29,12 @@ TAGS = ["O", *(f"{start}-{kind}" for kind in TYPES for start in "BI")]
 def written(tmp_path_factory) -> Path:
     """A run on such sentences, its error analysis and its report."""
     folder = tmp_path_factory.mktemp("nasty")
-    recipe = tools.make_recipe(folder / "small", epochs=1, eval_langs=["de"], tags=TAGS)
+    recipe = runs.make_recipe(folder / "small", epochs=1, eval_langs=["de"], tags=TAGS)
     rows = [f"de:{word}\t{TAGS[1 + i % (len(TAGS) - 1)]}\n" for i, word in enumerate(WORDS)]
     for split in ("train", "validation", "test"):
         path = folder / "small" / "data" / "de" / f"{split}.tsv"
         path.write_text("".join([*rows, "\n"] * 3), encoding="utf-8", newline="\n")
-    assert train.main(tools.arguments(recipe, folder / "run")) == 0
+    assert train.main(runs.arguments(recipe, folder / "run")) == 0
     assert evaluate.main(["errors", str(folder / "run"), "--output_dir", str(folder / "errors")]) == 0
     assert evaluate.main(["report", str(folder / "run")]) == 0
     return folder

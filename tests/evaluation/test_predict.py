@@ -12,7 +12,7 @@ from ner.evaluation import evaluate
 from ner.evaluation.evaluate import Encoded
 from ner.evaluation.predict import assemble, predict
 from ner.tags import TagSet
-from tests.model.folders import LEXICON, TAGS, lexicon_folder, opened
+from tests.helpers.folders import LEXICON, TAGS, lexicon_folder, opened
 
 WORDS = [*LEXICON, "wohnt", "in"]
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from ner.model import attention, packing
+from tests.helpers import doubles
 
 HEADS = 2
 LENGTHS = [5, 4, 2]
@@ -34,7 +35,7 @@ def mask(monkeypatch):
         fixed["mask"] = (torch.rand(shape, generator=generator, dtype=dtype) >= p) / (1 - p)
         return fixed["mask"]
 
-    monkeypatch.setattr(attention, "scaled_mask", same)
+    doubles.replace(monkeypatch, "scaled_mask", same)
     return fixed
 
 

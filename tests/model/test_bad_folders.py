@@ -1,7 +1,6 @@
 """Broken and malicious model folders: one sentence, nothing run, nothing overwritten, no network."""
 
 import json
-import os
 import pickle
 import shutil
 import socket
@@ -14,7 +13,9 @@ from transformers import BertConfig
 
 from ner.model import pretrained
 from ner.options import UserError
-from tests.model.folders import TAGS, contents, opened, tiny_folder, tokenizer_of
+from tests.helpers import doubles
+from tests.helpers.bombs import Malicious
+from tests.helpers.folders import TAGS, contents, opened, tiny_folder, tokenizer_of
 
 
 def set_config(**changes):
@@ -187,13 +188,13 @@ def test_bad_folder_is_one_sentence(tmp_path, good, case):
 
 @pytest.mark.parametrize("name", ["gone/model/x", "./gone", "/gone", "~/gone"])
 def test_no_such_folder_is_not_looked_up_on_the_hub(name, monkeypatch):
-    monkeypatch.setattr(pretrained, "snapshot_download", None)
+    doubles.replace(monkeypatch, "snapshot_download", None)
     with pytest.raises(UserError, match="no such folder; name a model folder"):
         pretrained.folder_of(name)
 
 
 def test_symlink_loop_and_file_are_not_looked_up_on_the_hub(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrained, "snapshot_download", None)
+    doubles.replace(monkeypatch, "snapshot_download", None)
     monkeypatch.chdir(tmp_path)
     Path("loop").symlink_to("loop")
     Path("file").write_text("")
@@ -218,14 +219,6 @@ def test_tokenizer_that_glues_words_together_is_refused(tmp_path):
 
 
 # ---- nothing of a folder is run, and no network is used
-
-
-class Malicious:
-    def __init__(self, mark: Path):
-        self.mark = mark
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.mark),)
 
 
 READ = ["config.json", "model.safetensors", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json",
@@ -278,6 +271,6 @@ def test_hub_name_without_a_network_is_one_sentence(monkeypatch):
         assert not any(pattern.endswith((".bin", ".py", ".pt")) or pattern == "*" for pattern in allow_patterns)
         raise OSError("cannot reach\nthe Hub")
 
-    monkeypatch.setattr(pretrained, "snapshot_download", fail)
+    doubles.replace(monkeypatch, "snapshot_download", fail)
     with pytest.raises(UserError, match=r"^model someone/model: neither a folder .* \(OSError: cannot reach\)$"):
         pretrained.folder_of("someone/model", "v1")

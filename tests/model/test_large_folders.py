@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from tests.bombs import MEMORY, SECONDS, called, many_lists, nested, refused, sparse
-from tests.model.folders import lexicon_folder
-from tests.training import tools
+from tests.helpers import runs
+from tests.helpers.bombs import MEMORY, SECONDS, called, many_lists, nested, refused, sparse
+from tests.helpers.folders import lexicon_folder
 
 
 def changed(change):
@@ -92,8 +92,8 @@ def test_padding_is_not_asked_for(tmp_path):
     """A tokenizer that pads every text to a length of 10 ** 9 works."""
     folder = lexicon_folder(tmp_path / "model")
     changed(padding_on)(folder / "tokenizer.json")
-    process = tools.forked(called, "evaluate", ["tag", str(folder), "Anna in Bern"], str(tmp_path / "log"),
-                           str(tmp_path / "report"))
+    process = runs.forked(called, "evaluate", ["tag", str(folder), "Anna in Bern"], str(tmp_path / "log"),
+                          str(tmp_path / "report"))
     process.join(120)
     status, seconds, grown = json.loads((tmp_path / "report").read_text())
     assert (tmp_path / "log").read_text() == "Anna\tB-PER\nin\tO\nBern\tB-LOC\n"

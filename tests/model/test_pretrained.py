@@ -15,8 +15,9 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer, XLMRobe
 from ner.data import alignment, readers
 from ner.model import pretrained
 from ner.options import UserError
-from tests.model.folders import TAGS, contents, opened, tiny_folder, tiny_model
-from tests.model.tools import batch_of
+from tests.helpers import doubles
+from tests.helpers.folders import TAGS, contents, opened, tiny_folder, tiny_model
+from tests.helpers.models import batch_of
 
 ODD = ["½", "ﬁn", "…", "№", "①", "Ｂｅｒｎ", "Ｚｕｅｒｉｃｈ", "New\u200bYork", "Bern\u200b", "Zu\u0308rich"]
 CARD = "---\nlanguage: de\n---\n"
@@ -214,11 +215,11 @@ def test_ids_of_real_text_survive_saving(tokenizers, shared):
 # ---- saving is all or nothing
 
 
-def save_and_die(monkeypatch, target, model, module, name, call):
+def save_and_die(monkeypatch, target, model, name, call):
     """Save in a child process that is killed at the `call`-th call of a function; whether it was."""
     child = os.fork()
     if child == 0:
-        real, calls = getattr(module, name), []
+        real, calls = doubles.original(name), []
 
         def killed(*args):
             calls.append(args)
@@ -227,7 +228,7 @@ def save_and_die(monkeypatch, target, model, module, name, call):
             return real(*args)
 
         try:
-            monkeypatch.setattr(module, name, killed)
+            doubles.replace(monkeypatch, name, killed)
             ours, config, tokenizer = model
             pretrained.save_model(target, dict(ours.named_parameters()), config, tokenizer, TAGS, "new")
         finally:
@@ -244,12 +245,11 @@ def test_killed_save_leaves_the_old_folder_or_none(tmp_path, monkeypatch):
         patch.setattr(os, "replace", lambda a, b: moved.append((a, b)))
         pretrained.save_model(target, dict(model[0].named_parameters()), *model[1:], TAGS, "new")
     last = len(moved)
-    moments = ((pretrained, "save_file", 1), (pretrained, "save_tokenizer", 1), (os, "replace", last - 1))
-    for module, name, call in moments:
-        assert save_and_die(monkeypatch, target, model, module, name, call)
+    for name, call in (("save_weights", 1), ("save_tokenizer", 1), ("os.replace", last - 1)):
+        assert save_and_die(monkeypatch, target, model, name, call)
         assert (target / "README.md").read_text() == "old" and opened(target)
-    assert save_and_die(monkeypatch, target, model, os, "replace", last) and not target.exists()
-    assert not save_and_die(monkeypatch, target, model, os, "replace", 99), "nothing is in the way"
+    assert save_and_die(monkeypatch, target, model, "os.replace", last) and not target.exists()
+    assert not save_and_die(monkeypatch, target, model, "os.replace", 99), "nothing is in the way"
     assert (target / "README.md").read_text() == "new" and opened(target)
     assert [path.name for path in target.parent.iterdir()] == ["model"]
 
@@ -262,7 +262,7 @@ def test_failed_save_says_so_and_keeps_the_old_folder(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pretrained, "save_file", full)
+    doubles.replace(monkeypatch, "save_weights", full)
     with pytest.raises(UserError, match="the model could not be written .*No space left"):
         pretrained.save_model(target, dict(ours.named_parameters()), config, tokenizer, TAGS, CARD)
     assert contents(target) == before and [path.name for path in target.parent.iterdir()] == ["model"]

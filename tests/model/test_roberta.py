@@ -6,7 +6,7 @@ from transformers import XLMRobertaForTokenClassification
 
 from ner.model import pretrained
 from ner.model.roberta import TokenClassifier
-from tests.model.tools import batch_of, small_config
+from tests.helpers.models import batch_of, small_config
 
 LENGTHS = [11, 9, 9, 5, 3, 2, 2, 1]
 MANY = [9] * 3 + [7] * 20 + [6] * 30 + [5] + [4] * 20 + [3, 2, 1]  # rows enough for more groups in evaluation

@@ -8,8 +8,8 @@ from torch import nn
 
 from ner.model import pretrained, vocabulary
 from ner.training import optim
-from tests.model.folders import tiny_folder
-from tests.model.tools import batch_of
+from tests.helpers.folders import tiny_folder
+from tests.helpers.models import batch_of
 
 PEAK, DECAY, PAD = 1e-2, 0.1, 1
 

@@ -13,35 +13,11 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
 from ner.files import checksum
-from ner.model.roberta import TokenClassifier
 from ner.options import UserError
-from ner.training import checkpoint, optim
+from ner.training import checkpoint
 from ner.training.loop import Progress
-from tests.model.tools import batch_of, small_config
-
-IDENTITY = {"seed": 42, "batch_size": 64, "tag set": ("O", "B-PER")}
-FILES = ["best.safetensors", "manifest.json", "moments.safetensors", "random.safetensors", "state.json",
-         "weights.safetensors"]
-
-
-def make(seed: int, updates: int = 2):
-    """Accelerator, model and optimizer with something in all of them."""
-    torch.manual_seed(seed)
-    accelerator, model = Accelerator(), TokenClassifier(small_config())
-    model, optimizer = accelerator.prepare(model, optim.adamw(model, 1e-2, 0.01))
-    for _ in range(updates):
-        batch = batch_of([9, 5], 97)
-        model(batch["input_ids"], batch["attention_mask"]).square().sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    return accelerator, model, optimizer
-
-
-def write(folder: Path, step: int, parts=None) -> None:
-    accelerator, model, optimizer = parts or make(step)
-    best = {"classifier.bias": torch.full((5,), float(step))}
-    checkpoint.write(folder, accelerator, model, optimizer,
-                     Progress(step=step, updates=step, loss_sum=0.1, epochs=[{"f1": 1 / 3}]), IDENTITY, best)
+from tests.helpers import doubles
+from tests.helpers.checkpoints import FILES, IDENTITY, make, write
 
 
 def draws() -> tuple:
@@ -100,7 +76,7 @@ def test_a_damaged_one_does_not_push_out_a_whole_one(tmp_path, written):
 
 def test_all_of_it_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     done, replace = [], os.replace
-    monkeypatch.setattr(checkpoint, "sync", lambda path: done.append(path.name))
+    doubles.replace(monkeypatch, "sync_checkpoint", lambda path: done.append(path.name))
     monkeypatch.setattr(os, "replace", lambda *names: done.append("renamed") or replace(*names))
     write(tmp_path, 1)
     assert sorted(done[:7]) == sorted([*FILES, ".step-1.tmp"]) and done[6:] == [".step-1.tmp", "renamed", tmp_path.name]
@@ -215,13 +191,13 @@ def test_what_differs_is_listed(written):
 def test_a_write_that_fails_loses_neither_the_older_one_nor_its_message(tmp_path, monkeypatch, failing):
     write(tmp_path, 1)
     before = {path.name: path.read_bytes() for path in (tmp_path / "step-1").iterdir()}
-    save, write_text = checkpoint.save_file, Path.write_text
+    save, write_text = doubles.original("save_checkpoint"), Path.write_text
 
     def full(path):
         if Path(path).name == failing:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", lambda content, path: full(path) or save(content, path))
+    doubles.replace(monkeypatch, "save_checkpoint", lambda content, path: full(path) or save(content, path))
     monkeypatch.setattr(Path, "write_text", lambda path, *text, **more: full(path) or write_text(path, *text, **more))
     with pytest.raises(UserError, match=r"step-2: the checkpoint could not be written \(.*No space left.*--resume"):
         write(tmp_path, 2)

@@ -14,7 +14,7 @@ from ner.options import Options, UserError
 from ner.training import loop, optim
 from ner.training.loop import Progress, TrainingData
 from ner.training.selection import out_of_patience, selected
-from tests.model.tools import small_config
+from tests.helpers.models import small_config
 
 OPTIONS = Options(batch_size=64, learning_rate=1e-3, epochs=1)
 

@@ -6,7 +6,7 @@ from transformers import Trainer, XLMRobertaForTokenClassification, get_linear_s
 
 from ner.model.roberta import TokenClassifier
 from ner.training.optim import adamw, learning_rate
-from tests.model.tools import small_config
+from tests.helpers.models import small_config
 
 
 @pytest.mark.parametrize("total, ratio", [(1, 0.0), (7, 0.0), (10, 0.1), (33, 0.06), (100, 0.5), (3, 0.9)])

@@ -15,7 +15,6 @@ import traceback
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
 import torch
 import yaml
 from accelerate.state import AcceleratorState, GradientState
@@ -23,13 +22,8 @@ from transformers.utils import logging
 
 import evaluate
 import train
-from ner import files, publish, study
-from ner.data import corpora
-from ner.data.swiss import generate
-from ner.evaluation import board
-from ner.model import builtin, pretrained
-from ner.training import checkpoint
-from tests.training import tools
+from tests.helpers import doubles, runs
+from tests.helpers.paths import ROOT
 
 SECONDS, PATIENCE = 30, 240  # of a call: processor time, time on the clock
 TEXT = "Anna Keller (ETH) wohnt in St. Gallen, nicht in Zürich."
@@ -44,6 +38,7 @@ class Late(BaseException):
 
 
 def late(number, frame):
+    """What a signal does after `SECONDS` or `PATIENCE`."""
     raise Late(f"more than {SECONDS} s of processor time, or {PATIENCE} s")
 
 
@@ -51,20 +46,14 @@ def late(number, frame):
 def small_world(base: Path):
     """What is built in is small, nothing reaches the Hub, confusions are not drawn, and runs without a name lie in the
     working directory, which is `base`."""
-    def no_hub(*args, **kwargs):
-        raise OSError("no network here")
-
-    sentences = generate.sentences
-    doubles = [(builtin, "encoder_folder", lambda: base / "encoder"), (pretrained, "snapshot_download", no_hub),
-               (generate, "sentences", lambda *args: sentences(*args)[:8]), (corpora, "load_dataset", no_hub),
-               (corpora, "get_dataset_config_names", no_hub), (publish, "HfApi", no_hub),
-               (board, "confusion_image", lambda matrix, names, title: np.zeros((8, 8, 3), np.uint8)),
-               (files, "RUNS", Path("runs")), (study, "RUNS", Path("runs"))]
+    sentences = doubles.original("sentences")
+    hub = dict.fromkeys(("snapshot_download", "config_names", "load_dataset", "HfApi"), doubles.no_hub)
+    small = dict(encoder_folder=lambda: base / "encoder", sentences=lambda *args: sentences(*args)[:8],
+                 confusion_image=doubles.no_picture, RUNS=Path("runs"))
     threads = torch.get_num_threads()
     handlers = {number: signal.signal(number, late) for number in (signal.SIGALRM, signal.SIGPROF)}
     with contextlib.ExitStack() as stack:
-        for module, name, double in doubles:
-            stack.enter_context(mock.patch.object(module, name, double))
+        stack.enter_context(doubles.replaced(**hub, **small))
         stack.enter_context(mock.patch.dict(os.environ))
         stack.enter_context(contextlib.chdir(base))
         torch.set_num_threads(1)
@@ -78,7 +67,7 @@ def small_world(base: Path):
 
 def write_inputs(base: Path) -> None:
     """Corpus in every format, encoder and recipes; paths in them are relative to `base`."""
-    for path in sorted(tools.make_corpus(base / "tsv", {"de": (9, 3, 4), "fr": (3, 2, 2)}).rglob("*.tsv")):
+    for path in sorted(runs.make_corpus(base / "tsv", {"de": (9, 3, 4), "fr": (3, 2, 2)}).rglob("*.tsv")):
         lang, blocks = path.parent.name, path.read_text(encoding="utf-8").strip("\n").split("\n\n")
         rows = [[line.split("\t") for line in block.split("\n")] for block in blocks]
         texts = {"panx": "\n".join("".join(f"{lang}:{word}\t{tag}\n" for word, tag in row) for row in rows),
@@ -89,7 +78,7 @@ def write_inputs(base: Path) -> None:
             (base / name / lang).mkdir(parents=True, exist_ok=True)
             (base / name / lang / (path.stem + SUFFIXES[name])).write_text(text, encoding="utf-8")
     shutil.copytree(base / "tsv", base / "data")
-    tools.make_encoder(base / "encoder")
+    runs.make_encoder(base / "encoder")
     recipe = dict(data_dir="data", train_langs=["de"], eval_langs=["de", "fr"], model="encoder", tags=TAGS, epochs=1,
                   max_length=64, max_steps=2, batch_size=4, learning_rate=1e-2, log_every=1, checkpoint_every="1")
     (base / "recipe.yaml").write_text(yaml.safe_dump(recipe))
@@ -101,7 +90,7 @@ def make_runs() -> None:
     """Two finished runs, a study, and a run that was stopped after its last step."""
     for argv in ([*TRAIN[:-1], "run"], [*TRAIN[:-1], "other", "--seed", "7"], STUDY):
         made(argv)
-    with mock.patch.object(checkpoint, "remove", lambda folder: None):
+    with doubles.replaced(remove_checkpoints=doubles.nothing):
         made([*TRAIN[:-1], "stopped"])
     for name in ("model", "predictions"):
         shutil.rmtree(Path("stopped", name))
@@ -109,6 +98,7 @@ def make_runs() -> None:
 
 
 def made(argv: list[str]) -> None:
+    """A call that must succeed."""
     status, out, error = call(argv)
     assert status == 0, f"{status}\n{out}\n{error}"
 
@@ -140,7 +130,7 @@ def call(argv: list[str]) -> tuple[object, str, str]:
 
 def real(argv: list[str]) -> tuple[object, str, str]:
     """The same of a process of its own."""
-    command = [sys.executable, str(tools.ROOT / argv[0]), *argv[1:]]
-    done = subprocess.run(command, env=tools.environment(), input=TEXT, capture_output=True, timeout=PATIENCE,
+    command = [sys.executable, str(ROOT / argv[0]), *argv[1:]]
+    done = subprocess.run(command, env=runs.environment(), input=TEXT, capture_output=True, timeout=PATIENCE,
                           encoding="utf-8")
     return done.returncode, done.stdout, done.stderr

@@ -1,6 +1,6 @@
 """Documents cut into windows against the same documents in one window: how many words get the same tag.
 
-Started with ``python -m tests.windows_test RUN --data_dir DIR``. A document is sentences of a split in their order,
+Started with ``python -m tests.proofs.windows RUN --data_dir DIR``. A document is sentences of a split in their order,
 400 to 500 subwords, so that one window of 512 holds it. A model looks everywhere a little, so any change of the text
 around a word changes some tags: for comparison, `shorter` is one window with the document's first quarter left out.
 And tags that differ may be better ones, since models are trained on single sentences: F1 against the gold tags stands

@@ -1,4 +1,4 @@
-"""What the tests of bombs need: such files, and a script called in a process whose memory is measured."""
+"""Files that do harm: some fill the memory, and a script is called on them while its memory is measured; a pickle."""
 
 import importlib
 import json
@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from tests.training import tools
+from tests.helpers import runs
 
 HUGE = 100_000_000  # bytes
 SECONDS, MEMORY = 20, 300  # MiB more than before
@@ -27,7 +27,7 @@ def called(script: str, argv: list[str], log: str, report: str) -> None:
     import ner.inference  # noqa: F401
     import ner.suspects  # noqa: F401
 
-    tools.to_file(log)
+    runs.to_file(log)
     Path("/proc/self/clear_refs").write_text("5")
     before, started = status_field("VmRSS"), time.monotonic()
     found = main(argv)
@@ -37,7 +37,7 @@ def called(script: str, argv: list[str], log: str, report: str) -> None:
 def refused(folder: Path, script: str, *argv, memory: int = MEMORY) -> str:
     """The one sentence."""
     (folder / "log").unlink(missing_ok=True)
-    process = tools.forked(called, script, [str(word) for word in argv], str(folder / "log"), str(folder / "report"))
+    process = runs.forked(called, script, [str(word) for word in argv], str(folder / "log"), str(folder / "report"))
     process.join(120)
     log = (folder / "log").read_text()
     assert process.exitcode == 0, log
@@ -50,14 +50,27 @@ def refused(folder: Path, script: str, *argv, memory: int = MEMORY) -> str:
 
 
 def sparse(path: Path, start: bytes, size: int) -> None:
+    """A file that begins so and takes no room on the disk."""
     path.unlink(missing_ok=True)
     path.write_bytes(start)
     os.truncate(path, size)
 
 
 def nested(path: Path) -> None:
+    """JSON of lists in lists."""
     path.write_text("[" * 100_000)
 
 
 def many_lists(path: Path) -> None:
+    """JSON of a list of empty lists."""
     path.write_bytes(b"[" + b"[]," * (HUGE // 3) + b"[]]")
+
+
+class Malicious:
+    """A pickle of it makes a folder where it is read."""
+
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)

@@ -46,6 +46,7 @@ TENSORS = {"NaN": lambda t: t.clone().fill_(float("nan")), "infinity": lambda t:
 
 
 def inserted(what: bytes) -> Callable:
+    """`what` at any place."""
     def change(data: bytes, rng: random.Random) -> bytes:
         at = rng.randrange(len(data) + 1)
         return data[:at] + what + data[at:]
@@ -53,6 +54,7 @@ def inserted(what: bytes) -> Callable:
 
 
 def flipped(data: bytes, rng: random.Random) -> bytes:
+    """Up to 20 bits."""
     data = bytearray(data)
     for _ in range(rng.choice([1, 1, 3, 20]) if data else 0):
         data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
@@ -60,6 +62,7 @@ def flipped(data: bytes, rng: random.Random) -> bytes:
 
 
 def by_line(change: Callable[[list[bytes], int, random.Random], object]) -> Callable:
+    """A change of the lines at one of them."""
     def changed(data: bytes, rng: random.Random) -> bytes:
         lines = data.split(b"\n")
         change(lines, rng.randrange(len(lines)), rng)
@@ -68,19 +71,23 @@ def by_line(change: Callable[[list[bytes], int, random.Random], object]) -> Call
 
 
 def swap(lines: list, i: int, rng: random.Random) -> None:
+    """The line with any."""
     j = rng.randrange(len(lines))
     lines[i], lines[j] = lines[j], lines[i]
 
 
 def cut_line(lines: list, i: int, rng: random.Random) -> None:
+    """The line ends at any place."""
     lines[i] = lines[i][: rng.randrange(len(lines[i]) + 1)]
 
 
 def json_line(lines: list, i: int, rng: random.Random) -> None:
+    """One place in the JSON of the line."""
     lines[i] = json.dumps(tree(json.loads(lines[i]), rng)).encode()
 
 
 def other_tag(lines: list, i: int, rng: random.Random) -> None:
+    """Another last cell."""
     lines[i] = lines[i].rpartition(b"\t")[0] + b"\t" + rng.choice(TAGS)
 
 
@@ -108,6 +115,7 @@ BYTES = {
 
 
 def write_tree(path: Path, content) -> None:
+    """YAML or JSON, as the name ends."""
     text = yaml.safe_dump(content, sort_keys=False) if path.suffix == ".yaml" else json.dumps(content, indent=1)
     path.write_text(re.sub(f"[\"']?{NESTED}[\"']?", "[" * 3000 + "]" * 3000, text))
 
@@ -136,6 +144,7 @@ def read_tree(path: Path):
 
 
 def recipe_line(path: Path, rng: random.Random) -> str:
+    """One line more, or instead of all."""
     piece = rng.choice(YAML)
     path.write_text(piece if rng.random() < 0.1 else f"{path.read_text()}\n{piece}\n")
     return piece[:30]
@@ -151,11 +160,13 @@ def recipe_option(path: Path, rng: random.Random) -> str:
 
 
 def any_place(path: Path, rng: random.Random) -> str:
+    """One place of a tree."""
     write_tree(path, tree(read_tree(path), rng))
     return ""
 
 
 def one_tensor(path: Path, rng: random.Random) -> str:
+    """Other values, type or shape."""
     state = load_file(path)
     name, (kind, change) = rng.choice(sorted(state)), rng.choice(list(TENSORS.items()))
     tensor = change(state.pop(name))
@@ -164,12 +175,14 @@ def one_tensor(path: Path, rng: random.Random) -> str:
 
 
 def tag_map(path: Path, rng: random.Random) -> str:
+    """Another id2label."""
     tags = rng.choice(TAG_MAPS)
     path.write_text(json.dumps({**read_tree(path), "id2label": tags}))
     return str(tags)
 
 
 def some_bytes(path: Path, rng: random.Random) -> str:
+    """One of `BYTES`."""
     way = rng.choice(list(BYTES))
     path.write_bytes(BYTES[way](path.read_bytes(), rng))
     return way

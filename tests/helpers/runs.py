@@ -1,4 +1,4 @@
-"""A small encoder, a small corpus and runs on them, for the tests of training."""
+"""A small encoder, a small corpus and runs on them."""
 
 import json
 import multiprocessing
@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
@@ -18,9 +17,10 @@ from ner.data.swiss import generate
 from ner.model import builtin
 from ner.model.roberta import TokenClassifier
 from ner.training import checkpoint
-from tests.model.tools import small_config
+from tests.helpers import doubles
+from tests.helpers.models import small_config
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PIECES = 4000  # of the tokenizer's 250,000: a start of half a second instead of three
 
 
@@ -71,10 +71,12 @@ def make_recipe(folder: Path, **changes) -> Path:
 
 
 def arguments(recipe: Path, output: Path, *more: str) -> list[str]:
+    """The command line of a run."""
     return ["--config", str(recipe), "--output_dir", str(output), *more]
 
 
 def environment() -> dict[str, str]:
+    """For processes that are started: one thread each, and no Hub."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1",
             "TOKENIZERS_PARALLELISM": "false"}
 
@@ -102,7 +104,7 @@ def run_script(argv: list[str], processes: int = 1, timeout: float = 120) -> tup
 def forked(target, *args) -> multiprocessing.Process:
     """A process of its own that has the imports of a run behind it, which take longer than the run."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ner.experiment", "torch._dynamo", "tests.training.tools"])
+    context.set_forkserver_preload(["ner.experiment", "torch._dynamo", "tests.helpers.runs"])
     process = context.Process(target=target, args=args)
     process.start()
     return process
@@ -112,9 +114,8 @@ def train_main(argv: list[str], log: str, prepare=None, *args) -> None:
     """What a forked process runs: `train.py` with its output in a file and no pictures (a third of a second each);
     `prepare(*args)` before it."""
     import train
-    from ner.evaluation import board
 
-    board.confusion_image = lambda matrix, names, title: np.zeros((8, 8, 3), np.uint8)
+    doubles.replace_for_good("confusion_image", doubles.no_picture)
     to_file(log)
     if prepare:
         prepare(*args)
@@ -122,6 +123,7 @@ def train_main(argv: list[str], log: str, prepare=None, *args) -> None:
 
 
 def to_file(log: str) -> None:
+    """Both outputs of this process to the end of a file."""
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
@@ -135,25 +137,6 @@ def run_forked(argv: list[str], log: Path, prepare=None, *args) -> tuple[int, st
     process.join(120)
     assert not process.is_alive(), log.read_text(encoding="utf-8")
     return process.exitcode, log.read_text(encoding="utf-8")
-
-
-def signal_at(step: int, number: int) -> None:
-    """Send this process signal `number` when the step is logged."""
-    from ner.evaluation import board
-
-    log_step = board.log_step
-
-    def log_and_signal(writer, at, *figures):
-        log_step(writer, at, *figures)
-        if at == step:
-            os.kill(os.getpid(), number)
-
-    board.log_step = log_and_signal
-
-
-def keep_checkpoints() -> None:
-    """Leave the last checkpoint of a run that finishes, to be compared."""
-    checkpoint.remove = lambda folder: None
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:

@@ -1,4 +1,4 @@
-"""Model folders for tests: tiny ones of each family as transformers saves them, and one whose answers are known."""
+"""Model folders: tiny ones of each family as transformers saves them, and one whose answers are known."""
 
 import json
 from pathlib import Path
@@ -39,6 +39,7 @@ def pieces(words: list[str]) -> list[tuple[str, float]]:
 
 
 def tokenizer_of(family: str, words: list[str] = WORDS):
+    """One as that family has it."""
     if family == "roberta":
         bpe = ByteLevelBPETokenizer()
         bpe.train_from_iterator([" ".join(words)] * 3, 400, 2, special_tokens=[*SPECIAL, "<mask>"])
@@ -64,6 +65,7 @@ def tiny_model(family: str = "xlm-roberta", tags: tuple[str, ...] = TAGS, words:
 
 
 def tiny_folder(folder: Path, family: str = "xlm-roberta", max_shard_size: str = "1GB", **changes) -> Path:
+    """The folder of a tiny model, as transformers saves it."""
     model, tokenizer = tiny_model(family, **changes)
     model.save_pretrained(folder, max_shard_size=max_shard_size)
     tokenizer.save_pretrained(folder)
@@ -99,4 +101,5 @@ def opened(folder, attention="packed", **kwargs):
 
 
 def contents(folder: Path) -> dict:
+    """Name -> bytes of every file."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}

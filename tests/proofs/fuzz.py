@@ -1,7 +1,7 @@
 """Random damage to all that the two scripts read: an answer or one sentence, and nothing lost either way.
 
-``python -m tests.fuzz --n 1000``: case i, a function of (seed, i) alone, gets a folder of its own with a corpus, an
-encoder, finished runs and one that was stopped; up to two things in it are broken and one command is given. Right is
+``python -m tests.proofs.fuzz --n 1000``: case i, a function of (seed, i) alone, gets a folder of its own with a corpus,
+an encoder, finished runs and one that was stopped; up to two things in it are broken and one command is given. Right is
 - exit status 0 and every word kept: the words in predictions/ are, in order, those that `words_of` reads from the
   (broken) file by the rule of its format (with `fractions`: are among them; without a data_dir: as many as the figures
   say), the text given to ``tag`` comes back, and no figure is NaN; a case in which nothing was broken must end so;
@@ -28,8 +28,8 @@ from pathlib import Path
 import yaml
 from safetensors import safe_open
 
-from tests.mutators import mutate, mutate_words, seal
-from tests.small_world import STUDY, SUFFIXES, TEXT, TRAIN, call, make_runs, real, small_world, write_inputs
+from tests.helpers.mutators import mutate, mutate_words, seal
+from tests.helpers.small_world import STUDY, SUFFIXES, TEXT, TRAIN, call, make_runs, real, small_world, write_inputs
 
 MEMORY = 1.5 * 2**30  # bytes that a case may take
 LONGEST = 10_000  # characters of a sentence
@@ -171,7 +171,7 @@ def case(base: Path, seed: int, number: int) -> tuple[str, list[tuple[str, str]]
                 print(f"\nFAILED case {number} ({group}): {type(failure).__name__}: {failure}\n"
                       f"  {' '.join(argv)[:500]!r}\n  {how}\n  status {status}\n"
                       f"  output {out[-1000:]!r}\n  errors {error[-2000:]}\n"
-                      f"  again: python -m tests.fuzz --seed {seed} --first {number} --n 1", flush=True)
+                      f"  again: python -m tests.proofs.fuzz --seed {seed} --first {number} --n 1", flush=True)
                 return group, how, "failed"
     return group, how, "answered" if status == 0 else "refused"
 

@@ -1,6 +1,6 @@
 """Kill a run at random moments, continue it, and compare with one that nothing happened to.
 
-Started with ``python -m tests.kill_test``. Every life of a run is a process of its own that is sent SIGKILL after a
+Started with ``python -m tests.proofs.kills``. Every life of a run is a process of its own that is sent SIGKILL after a
 random time, or while it writes a checkpoint or model/. When a run has finished, it must equal the straight one bit for
 bit, and another is begun until all kills are spent.
 """
@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.training import tools
+from tests.helpers import doubles, runs
 
 LATEST = 2.5  # seconds after its first sign of life at which a process is killed
 
@@ -36,8 +36,8 @@ def reached(folder: Path, place: str) -> bool:
 def live(recipe: Path, folder: Path, kill_at: tuple[str, float] | None) -> int:
     """One life of a run; its exit status, -9 if it was killed."""
     log = str(folder.with_suffix(".log"))
-    argv = tools.arguments(recipe, folder, "--resume")
-    process = tools.forked(tools.train_main, argv, log, tools.keep_checkpoints)
+    argv = runs.arguments(recipe, folder, "--resume")
+    process = runs.forked(runs.train_main, argv, log, doubles.keep_checkpoints)
     if kill_at is not None:
         place, delay = kill_at
         while process.is_alive() and not reached(folder, place):
@@ -52,22 +52,22 @@ def live(recipe: Path, folder: Path, kill_at: tuple[str, float] | None) -> int:
 def main(kills: int, seconds: float, folder: Path, seed: int = 0) -> str:
     """What was done, in a sentence; AssertionError where a run differs from the straight one."""
     generator, end = random.Random(seed), time.monotonic() + seconds
-    recipe = tools.make_recipe(folder / "small", checkpoint_every="3", epochs=4, select="mean")
+    recipe = runs.make_recipe(folder / "small", checkpoint_every="3", epochs=4, select="mean")
     assert live(recipe, folder / "straight", None) == 0
-    done, places, runs, lives = 0, Counter(), 0, Counter()
+    done, places, begun, lives = 0, Counter(), 0, Counter()
     while done < kills:
-        runs += 1
-        run = folder / f"run-{runs}"
+        begun += 1
+        run = folder / f"run-{begun}"
         while not (run / "results.json").exists():
             left = done < kills and time.monotonic() < end
             kill_at = moment(generator) if left else None
             if live(recipe, run, kill_at) == -9:
                 done += 1
-                lives[runs] += 1
+                lives[begun] += 1
                 places[kill_at[0]] += 1
-        tools.assert_same_run(run, folder / "straight")
+        runs.assert_same_run(run, folder / "straight")
         assert done >= kills or time.monotonic() < end, f"only {done} of {kills} kills in {seconds:.0f} s"
-    return (f"{done} kills in {runs} runs, up to {max(lives.values())} in one ("
+    return (f"{done} kills in {begun} runs, up to {max(lives.values())} in one ("
             f"{', '.join(f'{count} {place}' for place, count in places.items())}): "
             f"bit for bit the run that nothing happened to")
 

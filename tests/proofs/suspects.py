@@ -1,4 +1,4 @@
-"""How many wrong annotations ``evaluate.py suspects`` finds: ``python -m tests.suspects_proof``.
+"""How many wrong annotations ``evaluate.py suspects`` finds: ``python -m tests.proofs.suspects``.
 
 Of the German training sentences of the built-in corpus 5 % are given a wrong entity type or boundary, n of them in the
 end (some hold no entity). The command is asked for as many suspects: what share of them was injected?
@@ -78,7 +78,7 @@ def prove(folder: Path, sentences: int, layers: int, epochs: int, batch_size: in
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.suspects_proof", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m tests.proofs.suspects", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sentences", type=int, default=10_000, help="[10000]")
     parser.add_argument("--layers", type=int, default=3, help="of the built-in encoder's twelve [3]")

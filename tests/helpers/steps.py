@@ -25,12 +25,14 @@ STEPS = 20
 
 
 def main(recipe: str, output: str, micro_batch_size: int | None = None) -> None:
+    """One of the processes."""
     accelerator = machine.accelerator("no")
     measure(recipe, output, micro_batch_size, accelerator)
     accelerator.end_training()  # with the wrapped model gone: freed after it, PyTorch's gloo can wait for itself forever
 
 
 def measure(recipe: str, output: str, micro_batch_size: int | None, accelerator: Accelerator) -> None:
+    """What `main` does but for its beginning and end."""
     torch.set_num_threads(1)
     options = replace(resolve(read_recipe(recipe)), max_steps=STEPS, micro_batch_size=micro_batch_size, dropout=0.0)
     state, _, _ = experiment.build(options, Path(output), accelerator)

@@ -1,0 +1,131 @@
+"""What tests replace inside `ner`, and where it lies: a name that moves there changes in `PLACES` alone.
+
+A name that is not in `PLACES` is a place itself, outside `ner`: "os.replace".
+"""
+
+import contextlib
+import os
+import pkgutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+
+PLACES = {  # name -> every place that holds it
+    # folders and names
+    "RUNS": ("ner.files.RUNS", "ner.study.RUNS"),
+    "PANX": ("ner.data.corpora.PANX",),
+    # what asks the Hub
+    "snapshot_download": ("ner.model.pretrained.snapshot_download",),
+    "config_names": ("ner.data.corpora.get_dataset_config_names",),
+    "load_dataset": ("ner.data.corpora.load_dataset",),
+    "HfApi": ("ner.publish.HfApi",),
+    # what is built in
+    "encoder_folder": ("ner.model.builtin.encoder_folder",),
+    "decode": ("ner.model.builtin._decode",),
+    "sentences": ("ner.data.swiss.generate.sentences",),
+    # what writes files
+    "save_encoder": ("ner.model.builtin.save_file",),
+    "save_weights": ("ner.model.pretrained.save_file",),
+    "save_tokenizer": ("ner.model.pretrained.save_tokenizer",),
+    "save_checkpoint": ("ner.training.checkpoint.save_file",),
+    "sync_checkpoint": ("ner.training.checkpoint.sync",),
+    "remove_checkpoints": ("ner.training.checkpoint.remove",),
+    # a run and its parts
+    "build": ("ner.experiment.build",),
+    "run": ("ner.experiment.run",),
+    "train_step": ("ner.training.loop.train_step",),
+    "scaled_mask": ("ner.model.attention.scaled_mask",),
+    # what a run shows
+    "table": ("ner.evaluation.evaluate.table",),
+    "log_step": ("ner.evaluation.board.log_step",),
+    "log_test": ("ner.evaluation.board.log_test",),
+    "confusion_image": ("ner.evaluation.board.confusion_image",),
+}
+
+
+def places(name: str) -> tuple[str, ...]:
+    """Where a name lies."""
+    return PLACES.get(name, (name,))
+
+
+def original(name: str):
+    """What lies there now, for doubles that call it."""
+    return pkgutil.resolve_name(places(name)[0])
+
+
+def replace(monkeypatch, name: str, double) -> None:
+    """Until pytest's `monkeypatch` undoes it."""
+    for place in places(name):
+        monkeypatch.setattr(place, double)
+
+
+@contextlib.contextmanager
+def replaced(**doubles) -> Iterator[None]:
+    """Within a block."""
+    with contextlib.ExitStack() as stack:
+        for name, double in doubles.items():
+            for place in places(name):
+                stack.enter_context(mock.patch(place, double))
+        yield
+
+
+def replace_for_good(name: str, double) -> None:
+    """In a process of its own, up to its end."""
+    for place in places(name):
+        mock.patch(place, double).start()
+
+
+# ---- doubles
+
+
+def runs_folder(monkeypatch, folder: Path) -> None:
+    """Runs without a name lie there."""
+    replace(monkeypatch, "RUNS", folder)
+
+
+def no_hub(*args, **kwargs):
+    """In place of what asks the Hub."""
+    raise OSError("no network here")
+
+
+def no_picture(matrix, names, title) -> np.ndarray:
+    """In place of `confusion_image`, which takes a third of a second."""
+    return np.zeros((8, 8, 3), np.uint8)
+
+
+def nothing(*args) -> None:
+    """In place of what is to be left out."""
+
+
+# ---- what a process of its own does before its run
+
+
+def keep_checkpoints() -> None:
+    """Leave the last checkpoint of a run that finishes, to be compared."""
+    replace_for_good("remove_checkpoints", nothing)
+
+
+def signal_at(step: int, number: int) -> None:
+    """Send this process signal `number` when the step is logged."""
+    log_step = original("log_step")
+
+    def log_and_signal(writer, at, *figures):
+        log_step(writer, at, *figures)
+        if at == step:
+            os.kill(os.getpid(), number)
+
+    replace_for_good("log_step", log_and_signal)
+
+
+def die_in(name: str) -> None:
+    """SIGKILL where a function is called for the next time."""
+    replace_for_good(name, lambda *arguments: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def die_after(first: str, name: str) -> None:
+    """As `die_in`, but not before `first` is called."""
+    known = original(first)
+    replace_for_good(first, lambda *arguments: (die_in(name), known(*arguments))[1])
