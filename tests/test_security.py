@@ -1,6 +1,7 @@
 """No one gets in: no pickle and no code is run, data name no machine and no path, what comes from the Hub is pinned."""
 
 import ast
+import collections
 import json
 import pickle
 import pickletools
@@ -65,38 +66,101 @@ def test_data_and_models_of_the_hub_can_be_pinned(tmp_path, monkeypatch, command
 # ---- no pickle, no code
 
 
-FORBIDDEN = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "cloudpickle"}
+RISKY = {  # modules and functions, with all that is inside them
+    "pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "pandas.read_pickle",
+    "torch.load", "torch.save", "torch.serialization", "torch.hub", "torch.jit", "torch.package", "torch.export",
+    "numpy.load", "numpy.lib.npyio", "numpy.lib.format", "yaml.loader", "yaml.cyaml",
+    *(f"yaml.{load}{many}" for load in ("unsafe_load", "full_load") for many in ("", "_all")),
+    *(f"yaml.{c}{kind}Loader" for c in ("", "C") for kind in ("", "Full", "Unsafe")),
+    *(f"builtins.{name}" for name in ("eval", "exec", "compile", "__import__")), "importlib.import_module", "runpy",
+    "os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "asyncio.create_subprocess_shell"}
+SAFE = {"allow_pickle": "False", "weights_only": "True", "trust_remote_code": "False", "shell": "False"}  # arguments
 
 
-def used(tree: ast.AST) -> set[str]:
-    """Imported modules, names of attributes and calls, arguments by name."""
-    found = set()
+def names(node: ast.AST | None, aliases: dict[str, set[str]]) -> set[str]:
+    """The whole dotted names that an expression may stand for; a name that no line binds is the interpreter's."""
+    match node:
+        case ast.Name(id=name):
+            return aliases.get(name, {f"builtins.{name}"})
+        case ast.Attribute(value=inner, attr=name):
+            return {f"{of}.{name}" for of in names(inner, aliases)}
+        case ast.Call(func=called, args=[inner, ast.Constant(value=name), *_]):
+            return {f"{of}.{name}" for of in names(inner, aliases) if "builtins.getattr" in names(called, aliases)}
+    return set()
+
+
+def risky(tree: ast.AST) -> set[str]:
+    """What of RISKY a source imports or mentions under any name, `import *`, and arguments that are not SAFE."""
+    found, aliases = set(), collections.defaultdict(set)
+    for node in [*ast.walk(tree)] * 2:  # again for what is assigned further out than it is imported
+        match node:
+            case ast.Import(names=imported):
+                found |= {alias.name for alias in imported}
+                for alias in imported:
+                    first = alias.name.split(".")[0]  # which is what `import os.path` binds
+                    aliases[alias.asname or first].add(alias.name if alias.asname else first)
+            case ast.ImportFrom(names=imported):
+                for alias in imported:
+                    whole = f"{'.' * node.level}{node.module or ''}.{alias.name}"
+                    found.add(whole)
+                    aliases[alias.asname or alias.name].add(whole)
+            case ast.Assign(targets=targets, value=value):
+                for target in targets:
+                    if isinstance(target, ast.Name) and (whole := names(value, aliases)):
+                        aliases[target.id] |= whole
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {(node.module or "").split(".")[0], *(alias.name for alias in node.names)}
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            found.add(f"{node.value.id}.{node.attr}")
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            found.add(f"{node.func.id}()")
-        elif isinstance(node, ast.keyword) and not (isinstance(node.value, ast.Constant) and node.value.value is False):
-            found.add(f"{node.arg}=")
-    return found
+        match node:
+            case ast.keyword(arg=name, value=value):
+                passed = {name: value}
+            case ast.Dict(keys=keys, values=values):
+                passed = {key.value: value for key, value in zip(keys, values) if isinstance(key, ast.Constant)}
+            case _:
+                passed = {}
+        found |= {f"{name}={ast.unparse(value)}" for name, value in passed.items()
+                  if name in SAFE and ast.unparse(value) != SAFE[name]} | names(node, aliases)
+    return {name for name in found
+            if name.endswith(".*") or "=" in name or any(f"{name}.".startswith(f"{bad}.") for bad in RISKY)}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_source_reads_pickles_or_runs_code(path):
-    """`trust_remote_code` is written with False alone, which is what transformers must be told."""
-    risky = FORBIDDEN | {"torch.load", "torch.save", "np.load", "numpy.load", "pd.read_pickle", "allow_pickle=",
-                         "weights_only=", "trust_remote_code=", "eval()", "exec()", "compile()", "__import__()",
-                         "os.system", "yaml.unsafe_load", "yaml.full_load", "shell="}
-    assert not used(ast.parse(path.read_text(encoding="utf-8"))) & risky
+    assert not risky(ast.parse(path.read_text(encoding="utf-8")))
 
 
-def test_the_search_finds_what_it_looks_for():
-    text = "import pickle as p\nfrom torch import load\ntorch.load(x, weights_only=True)\neval('1')\nf(shell=False)"
-    assert used(ast.parse(text)) == {"pickle", "torch", "load", "torch.load", "weights_only=", "eval()", "f()"}
+@pytest.mark.parametrize("text, found", [
+    ("import pickle as p", "pickle"), ("from pickle import loads", "pickle.loads"),
+    ("import os.path, cloudpickle as c", "cloudpickle"), ("def f():\n    import dill.session", "dill.session"),
+    ("import torch\ntorch.load(x, weights_only=True)", "torch.load"), ("from torch import load", "torch.load"),
+    ("import torch as t\nt.load(x)", "torch.load"), ("import torch\nt = torch\nt.load(x)", "torch.load"),
+    ("t = torch\nt.load(x)\nif x:\n    import torch", "torch.load"),
+    ("import torch\ntorch.serialization.load(x)", "torch.serialization.load"),
+    ("from torch.serialization import load as f", "torch.serialization.load"),
+    ("import torch\ngetattr(torch, 'load')(x)", "torch.load"), ("from torch import *", "torch.*"),
+    ("import numpy as n\nn.load(p)", "numpy.load"), ("from numpy import load", "numpy.load"),
+    ("import numpy as n\nn.load(p, allow_pickle=True)", "allow_pickle=True"),
+    ("import yaml\nyaml.load(x, yaml.UnsafeLoader)", "yaml.UnsafeLoader"),
+    ("import yaml\nclass L(yaml.Loader): pass", "yaml.Loader"), ("import yaml\nyaml.full_load(x)", "yaml.full_load"),
+    ("from yaml import unsafe_load as f", "yaml.unsafe_load"),
+    ("import importlib as i\ni.import_module('pickle')", "importlib.import_module"),
+    ("__import__('pickle')", "builtins.__import__"), ("eval('1')", "builtins.eval"),
+    ("e = eval\ne('1')", "builtins.eval"), ("import builtins\nbuiltins.exec('1')", "builtins.exec"),
+    ("map(compile, x)", "builtins.compile"), ("import subprocess\nsubprocess.run(x, shell=True)", "shell=True"),
+    ("f(shell=yes)", "shell=yes"), ("import os\nos.popen(x)", "os.popen"), ("from os import system", "os.system"),
+    ("f(weights_only=False)", "weights_only=False"), ("f(trust_remote_code=True)", "trust_remote_code=True"),
+    ("f(**{'trust_remote_code': True})", "trust_remote_code=True"),
+])
+def test_the_search_finds(text, found):
+    assert found in risky(ast.parse(text))
+
+
+@pytest.mark.parametrize("text", [
+    "import re\nre.compile('x')", "from re import compile\ncompile('x')", "f(shell=False)",
+    "f(trust_remote_code=False)", "{'trust_remote_code': False}", "import json\njson.load(x)", "model.eval()",
+    "import yaml\nclass RecipeLoader(yaml.SafeLoader): pass\nyaml.load(x, RecipeLoader)",
+    "import safetensors.torch\nsafetensors.torch.load_file(x)", "import torch\nmodel.load_state_dict(x)",
+    "for pickle in jar: pickle.eat()", "import os\nos.replace(a, b)", "getattr(state, 'load')"])
+def test_the_search_leaves_alone(text):
+    assert not risky(ast.parse(text))
 
 
 def planted(path: Path, mark: Path) -> None:
