@@ -9,11 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 
-from ner.options import UserError
-from ner.training import checkpoint, machine
+from ner.training import checkpoint
 from tests.helpers import doubles, runs, steps
 from tests.helpers.processes import together
 
@@ -154,9 +152,3 @@ def test_a_disk_that_is_full_ends_all_processes_with_one_sentence(recipe, tmp_pa
     statuses, log = together(2, tmp_path / "log", runs.train_main, argv, str(tmp_path / "log"), no_space)
     assert statuses[0] == 2 and 0 not in statuses and not any(status < 0 for status in statuses)
     assert "the checkpoint could not be written ([Errno 28] No space left on device)" in log
-
-
-def test_a_model_in_pieces_is_refused():
-    with pytest.raises(UserError, match="FSDP cuts the model into pieces"):
-        machine.check_distribution(DistributedType.FSDP)
-    machine.check_distribution(DistributedType.MULTI_GPU)
