@@ -1,4 +1,4 @@
-"""Small or sparse files that would fill the memory: each is refused in one sentence, soon, in bounded memory."""
+"""Small or sparse files that would fill the memory: each is refused in one sentence, in bounded memory."""
 
 import shutil
 from pathlib import Path

@@ -22,20 +22,19 @@ sys.addaudithook(note)
 
 # Several calls in one interpreter, because starting it takes longer than they do.
 CALLS = """
-import contextlib, io, json, os, sys, time
+import contextlib, io, json, os, sys
 import evaluate, train
 for script, *argv in json.load(sys.stdin):
     open(os.environ["NOTED"], "w").close()
-    errors, started = io.StringIO(), time.monotonic()
+    errors = io.StringIO()
     with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
         status = {"train": train, "evaluate": evaluate}[script].main(argv)
-    seconds, noted = time.monotonic() - started, open(os.environ["NOTED"]).read()
-    print(json.dumps([status, errors.getvalue(), noted, seconds]))
+    print(json.dumps([status, errors.getvalue(), open(os.environ["NOTED"]).read()]))
 """
 
 
 def without_sockets(folder: Path, calls: list[tuple], offline: str) -> list[list]:
-    """Exit status, errors, sockets tried and seconds of each call, in a process of its own without sockets."""
+    """Exit status, errors and sockets tried of each call, in a process of its own without sockets."""
     (folder / "site").mkdir()
     (folder / "site" / "sitecustomize.py").write_text(HOOK)
     (folder / "noted").write_text("")
@@ -61,11 +60,11 @@ def test_a_run_and_its_scores_try_no_socket(tmp_path):
     """The last call shows that the hook notes what it refuses."""
     asks = ("evaluate", "tag", "someone/some-model", "Bern")
     *ours, asked = without_sockets(tmp_path, [*local_calls(tmp_path), asks], "")
-    assert [(status, noted) for status, _, noted, _ in ours] == [(0, "")] * 4, ours
+    assert [(status, noted) for status, _, noted in ours] == [(0, "")] * 4, ours
     assert asked[0] == 2 and "socket.getaddrinfo ('huggingface.co', 443" in asked[2]
 
 
-def test_offline_a_hub_name_is_one_sentence_within_seconds_and_the_rest_works(tmp_path):
+def test_offline_a_hub_name_is_one_sentence_at_once_and_the_rest_works(tmp_path):
     model = "model someone/some-model: neither a folder nor to be had"
     data = "data set someone/some-data, language 'de'"
     run, output = tmp_path / "run", ("--output_dir", tmp_path / "o")
@@ -75,8 +74,8 @@ def test_offline_a_hub_name_is_one_sentence_within_seconds_and_the_rest_works(tm
            ("evaluate", "score", run, "--dataset", "someone/some-data", *output): data,
            ("evaluate", "tag", "someone/some-model", "Bern"): model}
     found = without_sockets(tmp_path, [*local_calls(tmp_path), *hub], "1")
-    assert [(status, noted) for status, _, noted, _ in found[:4]] == [(0, "")] * 4, found
-    for (script, *_), message, (status, error, noted, seconds) in zip(hub, hub.values(), found[4:], strict=True):
-        assert (status, noted) == (2, "") and seconds < 20
+    assert [(status, noted) for status, _, noted in found[:4]] == [(0, "")] * 4, found
+    for (script, *_), message, (status, error, noted) in zip(hub, hub.values(), found[4:], strict=True):
+        assert (status, noted) == (2, "")
         assert error.startswith(f"{script}.py: {message}") and error.count("\n") == 1
     assert not (tmp_path / "o").exists()

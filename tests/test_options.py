@@ -3,7 +3,6 @@
 import dataclasses
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -168,10 +167,8 @@ def test_aliases_that_would_fill_the_memory(tmp_path):
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     lines += [f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]" for before, name in zip("abcdefgh", "bcdefghi")]
     (tmp_path / "r.yaml").write_text("\n".join([*lines, "train_langs: *i"]))
-    started = time.perf_counter()
-    assert "an alias" in complaint(read_recipe, tmp_path / "r.yaml")
+    assert f"{tmp_path / 'r.yaml'}:2: not a YAML recipe (an alias" in complaint(read_recipe, tmp_path / "r.yaml")
     assert from_words("--train_langs", "[&a [*a]]").train_langs == ["[&a [*a]]"]  # no YAML, so a word
-    assert time.perf_counter() - started < 1
 
 
 @pytest.mark.parametrize("text", ["- a\n", "epochs\n", "3\n", "[]\n"])
@@ -283,24 +280,23 @@ def test_as_recipe_leaves_out_where_the_run_lies():
     assert NOT_IN_CONFIG == ("output_dir", "resume")
 
 
-def help_text() -> tuple[str, float]:
-    started = time.perf_counter()
+def help_text() -> str:
+    """And nothing that takes long is imported for it."""
     program = """
 import runpy, sys
 sys.argv = ["train.py", "--help"]
 try:
     runpy.run_path("train.py", run_name="__main__")
 finally:
-    print([name for name in ("torch", "transformers", "datasets", "numpy") if name in sys.modules], file=sys.stderr)
+    print([name for name in ("torch", "transformers", "datasets", "numpy", "accelerate") if name in sys.modules], file=sys.stderr)
 """
     shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert (shown.returncode, shown.stderr) == (0, "[]\n")
-    return shown.stdout, time.perf_counter() - started
+    return shown.stdout
 
 
 def test_help_lists_every_option_with_default_and_without_torch():
-    text, seconds = help_text()
-    assert min(seconds, help_text()[1]) < 2
+    text = help_text()
     assert text.startswith("usage: train.py [--config FILE] [--OPTION VALUE ...]\n")
     flat = " ".join(text.split())
     parts = dict(part.split(" ", 1) for part in flat.split(" --")[1:])

@@ -125,9 +125,8 @@ def test_a_process_that_dies_ends_the_run_with_its_message(recipe, tmp_path):
         workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert len(workers) == 2
         os.kill(int(workers[1]), signal.SIGKILL)
-        died = time.monotonic()
         log, _ = process.communicate(timeout=60)
-    assert process.returncode != 0 and time.monotonic() - died < 60
+    assert process.returncode != 0
     assert "Signal 9 (SIGKILL) received" in log, log
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
     assert checkpoint.newest(tmp_path / "run" / "checkpoints")[0]

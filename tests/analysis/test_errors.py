@@ -23,6 +23,7 @@ from ner.evaluation.predictions import TaggedSentence
 from ner.model import pretrained
 from ner.options import Options
 from ner.tags import PANX_TYPES, spans, tag_set
+from tests.helpers.clock import best
 from tests.helpers.pages import Page
 
 TAGS = tag_set(PANX_TYPES)
@@ -230,10 +231,15 @@ def test_a_filter_chooses_sentences_but_not_tables(tmp_path, analysis):
     assert "with “&lt;”" in (tmp_path / "errors.html").read_text()
 
 
-def test_6000_sentences_take_seconds():
-    rng = random.Random(0)
-    gold = [[rng.choice(TAGS.names) for _ in range(10)] for _ in range(6000)]
-    data = encoded([["w"] * 10] * 6000, gold)
-    found = errors.analyse(data, predictions([tags[::-1] for tags in gold], rng.choices(range(9), k=60_000)), TAGS,
-                           Subwords())
+def test_the_time_grows_with_the_sentences():
+    def analyse(count):
+        rng = random.Random(0)
+        gold = [[rng.choice(TAGS.names) for _ in range(10)] for _ in range(count)]
+        data = encoded([["w"] * 10] * count, gold)
+        predicted = predictions([tags[::-1] for tags in gold], rng.choices(range(9), k=10 * count))
+        return lambda: errors.analyse(data, predicted, TAGS, Subwords())
+
+    few, many = analyse(600), analyse(6000)
+    assert best(many) < 30 * best(few)
+    found = many()
     assert sum(count for _, count, _, _ in found.subwords) == 60_000 and len(found.sentences) == 6000

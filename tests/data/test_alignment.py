@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from ner.data import readers
 from ner.data.alignment import IGNORED, encode, subwords, window_spans
 from ner.model import builtin
+from tests.helpers.clock import best
 
 WITHOUT_SUBWORDS = ["\u200b", "\ufeff", "\u0007", "\u00a0"]
 ODD = [*WITHOUT_SUBWORDS, "Zu\u0308rich", "\u0301", "a" + "\u0300" * 40,
@@ -223,9 +224,9 @@ def test_every_word_is_owned_once_by_the_window_that_shows_most_around_it(data):
 
 
 def test_a_sentence_of_a_million_words_is_linear():
-    started = time.perf_counter()
-    spans = window_spans([1] * 1_000_000, 510, 256)
-    assert time.perf_counter() - started < 5
+    sizes = [1] * 1_000_000
+    spans = window_spans(sizes, 510, 256)
+    assert best(lambda: window_spans(sizes, 510, 256)) < 30 * best(lambda: window_spans(sizes[:100_000], 510, 256))
     assert [own for *_, own, _ in spans][1:] == [end for *_, end in spans][:-1]
     assert spans[-1][3] == 1_000_000
 

