@@ -1,11 +1,21 @@
+"""The benchmark's figures by hand and for real; its arms take turns, and end with whoever started them."""
+
 import argparse
+import contextlib
 import json
 import multiprocessing
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from ner import benchmark
+from ner.arms import ARMS, Step
 from ner.options import UserError
+from tests.helpers import runs
+from tests.helpers.paths import ROOT
 
 
 def test_flops_by_hand():
@@ -16,19 +26,21 @@ def test_flops_by_hand():
 
 
 def test_figures_drop_the_first_steps():
-    slow = [benchmark.Step(100.0, [5], 5, 3, 1.0)] * benchmark.DROPPED
-    steps = slow + [benchmark.Step(1.0, [6, 4], 12, 5, 6.0), benchmark.Step(2.0, [7, 4, 3], 21, 5, 7.0)]
+    slow = [Step(100.0, [5], 5, 3, 1.0)] * benchmark.DROPPED
+    steps = slow + [Step(1.0, [6, 4], 12, 5, 6.0), Step(2.0, [7, 4, 3], 21, 5, 7.0)]
     assert benchmark.figures(steps, [15.0, 1.0, 16.0]) == {
         "sentences/s": 5 / 3, "median": 1.75, "tokens/s": 8.0, "evaluation": 15.0, "memory MiB": 7.0,
         "padding": pytest.approx(1 - 24 / 33)}
 
 
+@pytest.mark.slow
 def test_a_mistake_is_one_sentence(capfd, tmp_path):
     assert benchmark.main([f"--data_dir={tmp_path}"]) == 2
     out, err = capfd.readouterr()
     assert out == "" and err.startswith("ner.benchmark: ") and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_process_takes_turns_and_goes_when_nobody_listens():
     args = argparse.Namespace(data_dir=None, model="e5-small", batch_size=4, steps=9, sentences=40, eval_sentences=4,
                               subwords=None)
@@ -40,24 +52,40 @@ def test_a_process_takes_turns_and_goes_when_nobody_listens():
     assert not worker.is_alive() and worker.exitcode == 0
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_named():
     args = argparse.Namespace(data_dir=None, model="e5-small", batch_size=4, steps=9, sentences=40, eval_sentences=4,
                               subwords=None)
-    with pytest.raises(UserError, match="ours: its process died with status -9"), benchmark.process("ours", args) as arm:
-        _, turn = arm
+    died = pytest.raises(UserError, match="ours: its process died with status -9")
+    with died, benchmark.process("ours", args) as (_, turn):
         turn()
         multiprocessing.active_children()[0].kill()
         turn()
 
 
+@pytest.mark.slow
+def test_an_arm_ends_when_its_parent_is_killed():
+    """In the middle of a step that never ends: its output is closed when it is gone."""
+    program = [sys.executable, "-c", "from tests.helpers import orphans; orphans.main()"]
+    with subprocess.Popen(program, cwd=ROOT, env=runs.environment(), stdout=subprocess.PIPE) as parent:
+        arm = int(parent.stdout.readline())
+        parent.kill()
+        try:
+            assert parent.communicate(timeout=20) == (b"", None)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(arm, signal.SIGKILL)
+
+
+@pytest.mark.slow
 def test_all_arms_for_real(capsys):
     """The built-in encoder and corpus, few steps: figures come out of every arm and agree with each other."""
     assert benchmark.main(["--steps=4", "--batch_size=4", "--eval_sentences=12", "--sentences=40"]) == 0
     *table, last = capsys.readouterr().out.strip().split("\n")
     ratios = json.loads(last)
     assert {"train_ratio_trainer", "train_ratio_grouped", "eval_ratio_trainer", "memory_ratio_trainer",
-            "gemm_share"} <= set(ratios)
+            "gemm_share", "first_20_ours", "median_ratio_grouped"} <= set(ratios)
     rows = {line.split()[0]: [float(cell.rstrip("%")) for cell in line.split()[1:]] for line in table[1:4]}
-    assert set(rows) == set(benchmark.ARMS)
+    assert set(rows) == set(ARMS)
     assert ratios["train_ratio_trainer"] == pytest.approx(rows["ours"][0] / rows["trainer"][0], rel=0.1)
     assert ratios["memory_ratio_trainer"] < 0.75, "the embedding table alone makes the difference"

@@ -41,6 +41,9 @@ PLACES = {  # name -> every place that holds it
     "Head": ("ner.model.roberta.Head",),
     "train_step": ("ner.training.loop.train_step",),
     "scaled_mask": ("ner.model.cpu.scaled_mask",),
+    # the benchmark
+    "ours": ("ner.arms.ours",),
+    "serve": ("ner.arms.serve",),
     # what a run shows
     "f1_table": ("ner.evaluation.per_language.f1_table",),
     "log_step": ("ner.evaluation.board.log_step",),

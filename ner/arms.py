@@ -1,0 +1,192 @@
+"""What each arm of the benchmark (ner/benchmark.py) does, in a process of its own.
+
+Every arm reports to the process that started it and waits after each report until it is its turn again: first what it
+is about (a dict), then a `Step` for each training step, then the sentences/s of each evaluation. It ends when nobody
+listens any more, and at once when its parent is dead.
+
+What an arm needs is imported by itself, so that no arm's memory holds what is another's.
+"""
+
+import collections
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from ner.options import Options, UserError, resolve
+
+ARMS = ("ours", "trainer", "grouped")
+EVALUATIONS = 3
+
+
+class Step(NamedTuple):
+    """What an arm reports of a training step."""
+
+    seconds: float
+    lengths: list[int]  # real tokens of every window
+    slots: int  # of the padded batch
+    words: int  # labelled
+    memory: float  # peak of the process so far, in MiB
+
+
+def options_of(args) -> Options:
+    data = {"data_dir": args.data_dir, "fractions": {"de": 0.629}} if args.data_dir else {}
+    size = {"num_train_sentences": args.sentences} if args.sentences else {}
+    return resolve({**data, **size, "train_langs": ["de"], "eval_langs": ["de"], "model": args.model,
+                    "batch_size": args.batch_size, "max_length": args.subwords or 512, "checkpoint_every": "none",
+                    "epochs": args.steps, "max_steps": args.steps})
+
+
+def ours(args, report) -> None:
+    """Steps and evaluation of this project: the real pieces, timed from outside."""
+    from accelerate import Accelerator
+
+    from ner.data import encoded
+    from ner.evaluation.predict import predict
+    from ner.experiment import experiment
+    from ner.training import loop, machine
+
+    accelerator = Accelerator()
+    state = experiment.build(options_of(args), Path("unused"), accelerator)
+    if args.subwords:
+        state.training = glued(state.training, args.subwords)
+    test = state.test["de"]
+    test = encoded.first(test, args.eval_sentences or len(test.tokens))
+    config = state.config
+    report({"rows": len(state.vocabulary_rows),
+            "shape": [config.num_hidden_layers, config.hidden_size, config.intermediate_size]})
+    steps = loop.steps(state.model, state.optimizer, state.training, state.padding, state.options, accelerator,
+                       state.progress, lambda: False)
+    for _ in range(args.steps):
+        started = time.perf_counter()
+        next(steps)
+        seconds = time.perf_counter() - started
+        (batch,), labelled = loop.step_batches(state.training, state.padding, state.progress.step - 1, state.options,
+                                               0, 1)
+        report(Step(seconds, batch["lengths"], batch["input_ids"].numel(), labelled,
+                    machine.peak_memory_mib(accelerator.device)))
+    for _ in range(EVALUATIONS):
+        started = time.perf_counter()
+        predict(state.bare, test, state.padding, accelerator)
+        report(len(test.tokens) / (time.perf_counter() - started))
+
+
+def glued(training, subwords: int):
+    """Sentences of exactly `subwords`, from neighbouring ones put together: same words, another length."""
+    import numpy as np
+
+    windows = [window for sentence in training.windows for window in sentence]
+    ids, labels = (np.concatenate([getattr(w, name)[1:-1] for w in windows]) for name in ("input_ids", "labels"))
+    ends = [(getattr(windows[0], name)[:1], getattr(windows[0], name)[-1:]) for name in ("input_ids", "labels")]
+    inner = subwords - 2
+    parts = range(0, len(ids) - inner + 1, inner)
+    glued = [[windows[0]._replace(input_ids=np.concatenate([ends[0][0], ids[i : i + inner], ends[0][1]]),
+                                  labels=np.concatenate([ends[1][0], labels[i : i + inner], ends[1][1]]))]
+             for i in parts]
+    return training._replace(windows=glued, tokens=[["?"]] * len(glued))
+
+
+def trainer(args, report, grouped: bool) -> None:
+    """The same with ``transformers.Trainer`` and its defaults, on the same windows."""
+    from datasets import Dataset
+    from transformers import (
+        AutoModelForTokenClassification,
+        AutoTokenizer,
+        DataCollatorForTokenClassification,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+    )
+
+    from ner.data import corpora, encoded, sampling
+    from ner.model import pretrained
+    from ner.training import machine
+
+    options = options_of(args)
+    source = pretrained.folder_of(options.model)
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    corpus, tags = corpora.load(options)
+
+    def rows(dataset) -> Dataset:
+        windows = encoded.encode(dataset, tokenizer, options.max_length).windows
+        return Dataset.from_list([{"input_ids": w.input_ids.tolist(), "attention_mask": [1] * len(w.input_ids),
+                                   "labels": w.labels.tolist()} for sentence in windows for w in sentence])
+
+    fetched: collections.deque[tuple[list[int], int, int]] = collections.deque()  # its loader is a batch ahead
+    started: list[float] = []
+
+    class Turns(TrainerCallback):
+        def on_train_begin(self, *_, **__):
+            report({})
+
+        def on_step_begin(self, *_, **__):
+            started.append(time.perf_counter())
+
+        def on_step_end(self, *_, **__):
+            seconds = time.perf_counter() - started[-1]
+            report(Step(seconds, *fetched.popleft(), machine.peak_memory_mib(peer.args.device)))
+
+    pad = DataCollatorForTokenClassification(tokenizer)
+
+    def collate(features):
+        batch = pad(features)
+        fetched.append((batch["attention_mask"].sum(1).tolist(), batch["input_ids"].numel(),
+                        int((batch["labels"] != -100).sum())))
+        return batch
+
+    model = AutoModelForTokenClassification.from_pretrained(source, num_labels=len(tags.names))
+    with tempfile.TemporaryDirectory() as folder:
+        settings = TrainingArguments(
+            folder, max_steps=args.steps, per_device_train_batch_size=args.batch_size,
+            per_device_eval_batch_size=args.batch_size, weight_decay=0.01, save_strategy="no", report_to=[],
+            disable_tqdm=True,
+            train_sampling_strategy="group_by_length" if grouped else "random")
+        training = rows(sampling.training_set(corpus["train"], options.num_train_sentences))
+        peer = Trainer(model, settings, train_dataset=training, data_collator=collate, callbacks=[Turns()])
+        test = corpus["test"]["de"]
+        test = rows(test.select(range(len(test))[: args.eval_sentences]))
+        peer.train()
+        for _ in range(EVALUATIONS):
+            before = time.perf_counter()
+            peer.predict(test)
+            report(len(test) / (time.perf_counter() - before))
+
+
+def end_with_parent() -> None:
+    """Even in the middle of a step, which takes minutes with large batches."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "an arm is started by another process"
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def serve(arm: str, args, pipe) -> None:
+    """The life of an arm's process: whatever it reports is sent, and it goes on when its turn comes."""
+
+    def report(result) -> None:
+        try:
+            pipe.send(result)
+            pipe.recv()
+        except (EOFError, ConnectionError):
+            sys.exit()  # nobody is listening any more
+
+    sys.stdout = sys.stderr  # the table alone goes to standard output
+    end_with_parent()
+    try:
+        if arm == "ours":
+            ours(args, report)
+        else:
+            trainer(args, report, arm == "grouped")
+    except UserError as error:
+        pipe.send(error)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
