@@ -15,7 +15,9 @@ from ner.data import readers
 from ner.data.alignment import IGNORED, encode
 from ner.data.swiss import generate
 from ner.model import builtin, pretrained
+from ner.model.head import Head
 from ner.tags import PANX_TYPES, tag_set
+from tests.helpers.models import small_config
 from tests.proofs.windows import LONGEST, SHORTEST, WHOLE, WINDOW, Document, compare, documents, tag
 
 TAGS = tag_set(PANX_TYPES)
@@ -29,8 +31,9 @@ class Neighbours(torch.nn.Module):
         self.reach = reach
         generator = torch.Generator().manual_seed(0)
         self.factors = torch.randint(1, 1 << 30, (2 * reach + 1,), generator=generator)
+        self.classifier = Head(small_config(num_labels=len(TAGS.names)))  # for what it makes of logits
 
-    def forward(self, input_ids, attention_mask, lengths, slots, wanted):
+    def forward(self, input_ids, attention_mask, lengths, slots, wanted, labels, words):
         padded = torch.nn.functional.pad(input_ids * attention_mask, (self.reach, self.reach))
         around = padded.unfold(1, len(self.factors), 1)  # (B, L, 2 * reach + 1)
         checksum = (around * self.factors).sum(-1) // 64 % len(TAGS.names)
