@@ -155,7 +155,8 @@ def test_score_refuses_and_overwrites_nothing(run, tmp_path, capsys):
     assert "is a file" in refused(capsys, "score", run, "--output_dir", tmp_path / "file")
     assert "file/o" in refused(capsys, "score", run, "--output_dir", tmp_path / "file" / "o")
     assert "holds a model/ of no run" in refused(capsys, "score", run, "--output_dir", tmp_path / "other")
-    assert r"'\udcff' holds a control character or is not UTF-8" in refused(capsys, "score", run, "--output_dir", "\udcff")
+    sentence = refused(capsys, "score", run, "--output_dir", "\udcff")
+    assert r"'\udcff' holds a control character or is not UTF-8" in sentence
     assert "control character" in refused(capsys, "score", run, "--output_dir", f"{tmp_path}/a\nb")
     assert "data_dir: expected text, found ''" in refused(capsys, "score", run, "--data_dir", "")
     assert "--sentences: expected at least 0" in refused(capsys, "errors", run, "--sentences", "-1")

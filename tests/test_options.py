@@ -256,9 +256,9 @@ VALUES = {
 }
 LISTS = {"train_langs": str, "eval_langs": str, "validation_langs": str, "tags": str, "seeds": int}
 FREE = {name: (st.lists(VALUES[kind], min_size=1, max_size=4, unique=True)) for name, kind in LISTS.items()} | {
-    name: VALUES[str] for name in ("dataset", "data_dir", "revision", "exclude", "model", "push_to_hub")} | {
-    name: VALUES[int] for name in ("sample_seed", "num_train_sentences", "epochs", "max_steps", "batch_size")} | {
-    name: VALUES[float] for name in ("dropout", "learning_rate", "weight_decay", "warmup_ratio", "max_grad_norm")} | {
+    **dict.fromkeys(("dataset", "data_dir", "revision", "exclude", "model", "push_to_hub"), VALUES[str]),
+    **dict.fromkeys(("sample_seed", "num_train_sentences", "epochs", "max_steps", "batch_size"), VALUES[int]),
+    **dict.fromkeys(("dropout", "learning_rate", "weight_decay", "warmup_ratio", "max_grad_norm"), VALUES[float]),
     "max_length": st.integers(16, 512), "fractions": st.dictionaries(VALUES[str], VALUES[float], max_size=3),
     "resume": st.booleans(), "active_vocabulary": st.booleans(), "output_dir": st.none() | VALUES[str],
     "checkpoint_every": st.sampled_from([None, "none", "epoch", "20"]),
@@ -288,7 +288,8 @@ sys.argv = ["train.py", "--help"]
 try:
     runpy.run_path("train.py", run_name="__main__")
 finally:
-    print([name for name in ("torch", "transformers", "datasets", "numpy", "accelerate") if name in sys.modules], file=sys.stderr)
+    large = ("torch", "transformers", "datasets", "numpy", "accelerate")
+    print([name for name in large if name in sys.modules], file=sys.stderr)
 """
     shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert (shown.returncode, shown.stderr) == (0, "[]\n")

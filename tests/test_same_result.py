@@ -26,8 +26,8 @@ def train(dtype: torch.dtype, **plain):
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 1e-4)])
 def test_same_weights_after_whole_steps(dtype, tolerance):
-    """In fp64 to rounding. In fp32 AdamW turns the rounding of gradients near zero into steps of its full length, so that
-    two runs drift apart slowly, as any two orders of summation do."""
+    """In fp64 to rounding. In fp32 AdamW turns the rounding of gradients near zero into steps of its full length, so
+    that two runs drift apart slowly, as any two orders of summation do."""
     losses, fast, rows = train(dtype)
     expected, plain, _ = train(dtype, attention="padded", active_vocabulary=False)
     assert losses == pytest.approx(expected, rel=1e-6 if dtype == torch.float64 else 1e-4)

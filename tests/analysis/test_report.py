@@ -124,7 +124,8 @@ def test_zero_shot_from_another_language_than_the_published_one(tmp_path):
     report.write_report(make_study(tmp_path / "study", ["it", "fr", "fr-1000", "fr-250"]), {})
     text = (tmp_path / "study" / "REPORT.md").read_text()
     assert list(rows_under(text, "F1 by training and test language")) == ["fr", "each"]  # by name: fr comes first
-    report.write_report(tmp_path / "study", {name: planned()[name] for name in ("it", "fr", "fr-1000")})  # the study's order
+    in_order = {name: planned()[name] for name in ("it", "fr", "fr-1000")}  # of the study
+    report.write_report(tmp_path / "study", in_order)
     assert "zero-shot transfer from it (66.0)" in (tmp_path / "study" / "REPORT.md").read_text()
 
 
@@ -192,7 +193,8 @@ def test_data_table_counts_the_built_in_corpus(tmp_path):
     report.write_report(write_run(tmp_path / "de", results), {})
     row = next(line for line in (tmp_path / "de" / "REPORT.md").read_text().split("\n")
                if re.match(r"\| test +\| +de \|", line))
-    assert [cell.strip() for cell in row.split("|")[1:9]] == ["test", "de", "80", "1,067", "47", "46", "58", "0 (0.0 %)"]
+    cells = [cell.strip() for cell in row.split("|")[1:9]]
+    assert cells == ["test", "de", "80", "1,067", "47", "46", "58", "0 (0.0 %)"]
 
 
 def test_every_language_keeps_its_colour():

@@ -79,9 +79,9 @@ def test_a_file_that_means_nothing_or_everything_is_refused(training, tmp_path):
         exclude.without(training, listed(tmp_path / "a.tsv", []))
     with pytest.raises(UserError, match="leaves no sentence"):
         exclude.without(training, listed(tmp_path / "b.tsv", [place(training, i) for i in range(len(training))]))
-    with pytest.raises(UserError, match="b.tsv:1: expected the columns language, split, row, hash, found 'a, b'"):
+    with pytest.raises(UserError, match=r"b.tsv:1: expected the columns language, split, row, hash, found 'a, b'"):
         exclude.without(training, listed(tmp_path / "b.tsv", [], "a\tb"))
-    with pytest.raises(UserError, match="exclude: .*nowhere: No such file or directory"):
+    with pytest.raises(UserError, match=r"exclude: .*nowhere: No such file or directory"):
         exclude.without(training, str(tmp_path / "nowhere"))
 
 
@@ -111,7 +111,8 @@ def test_ranking():
     gold_probability = np.array([0.4, 0.9, 0.9, 0.4, 0.01, 0.89])
     confidence = np.where(gold == labels, gold_probability, [0, 0, 0, 0.6, 0.97, 0])
     part = Encoded([["a", "b"], ["c", "d"], ["e\t", "f"]], gold, [], [("de", 4), ("de", 9), ("fr", 2)])
-    found = suspects.suspects(sentences(part, Predictions(labels, -np.log(gold_probability), confidence), TagSet(NAMES)))
+    predicted = Predictions(labels, -np.log(gold_probability), confidence)
+    found = suspects.suspects(sentences(part, predicted, TagSet(NAMES)))
     assert [(one.sentence.lang, one.sentence.row) for one in found] == [("de", 9), ("fr", 2)]
     assert [one.confidence for one in found] == pytest.approx([0.6, 0.89 / 0.9])
     doubted = found[1].sentence

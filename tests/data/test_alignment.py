@@ -238,7 +238,8 @@ def test_nothing_is_remembered(tokenizer, bytes_tokenizer):
     assert encode(sentence, [[0, 0]], tokenizer, 16, 8)[0][0].input_ids.tolist() == first
     changed = copy.deepcopy(bytes_tokenizer)
     changed.add_tokens(["mat"])
-    before, after = (encode(sentence, [[0, 0]], one, 16, 8)[0][0].input_ids.tolist() for one in (bytes_tokenizer, changed))
+    before, after = (encode(sentence, [[0, 0]], one, 16, 8)[0][0].input_ids.tolist()
+                     for one in (bytes_tokenizer, changed))
     assert changed.convert_tokens_to_ids("mat") in after and after != before
 
 

@@ -285,7 +285,8 @@ def test_table(tmp_path):
         "test        de                2        4      1      0      1",
     ]
     nothing = corpora.dataset(Raw("a", ":", [Sentence(["Ja"], ["O"], 1)]), "de", TagSet(("O",)))
-    assert corpora.count_table({"test": {"de": nothing}}, TagSet(("O",))).split("\n")[1].split() == ["test", "de", "1", "1"]
+    table = corpora.count_table({"test": {"de": nothing}}, TagSet(("O",)))
+    assert table.split("\n")[1].split() == ["test", "de", "1", "1"]
 
 
 def test_words_out_are_words_in(tmp_path, monkeypatch):

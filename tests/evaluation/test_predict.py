@@ -70,8 +70,8 @@ def test_an_answer_is_that_of_the_labelled_tokens(side):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A model with dropout, and its tokenizer."""
-    ours, config, tokenizer = opened(lexicon_folder(tmp_path_factory.mktemp("known") / "model", hidden_dropout_prob=0.5,
-                                                    attention_probs_dropout_prob=0.5))
+    ours, _, tokenizer = opened(lexicon_folder(tmp_path_factory.mktemp("known") / "model", hidden_dropout_prob=0.5,
+                                               attention_probs_dropout_prob=0.5))
     return ours, tokenizer
 
 
@@ -107,7 +107,7 @@ def test_any_size_of_batch_gives_the_same_answers(model):
 
 def test_sentences_alike_are_computed_once_and_answered_each(model):
     ours, tokenizer = model
-    lines = [["Anna", "wohnt", "in", "Bern"], ["in", "Bern"], ["Anna", "wohnt", "in", "Bern"], ["wohnt"], ["in", "Bern"]]
+    lines = [text.split() for text in ("Anna wohnt in Bern", "in Bern", "Anna wohnt in Bern", "wohnt", "in Bern")]
     data, rows = encoded(tokenizer, lines), []
     hook = ours.register_forward_pre_hook(lambda _, __, given: rows.append(len(given["input_ids"])), with_kwargs=True)
 

@@ -18,7 +18,7 @@ def epoch(number: int) -> dict:
 
 def state(best=None, **changes):
     """After step 4 of 5, 2 an epoch."""
-    values = dict(step=4, updates=4, seconds=1.0, epochs=[epoch(1), epoch(2)])
+    values = {"step": 4, "updates": 4, "seconds": 1.0, "epochs": [epoch(1), epoch(2)]}
     return SimpleNamespace(total=5, per_epoch=2, validation={"de": None}, bare=torch.nn.Linear(2, 3), best=best or {},
                            progress=Progress(**{**values, **changes}))
 
@@ -31,7 +31,8 @@ def test_what_a_run_has_written():
 
 @pytest.mark.parametrize("changes, message", [
     ({"step": "4"}, "'step' is missing or not what"), ({"step": 6}, "'step' is"), ({"updates": 10**30}, "'updates' is"),
-    ({"seconds": 0}, "'seconds' is"), ({"words": None}, "'words' is"), ({"loss_sum": float("nan")}, "not JSON compliant"),
+    ({"seconds": 0}, "'seconds' is"), ({"words": None}, "'words' is"),
+    ({"loss_sum": float("nan")}, "not JSON compliant"),
     ({"epochs": [epoch(1)]}, "1 epochs after step 4"), ({"epochs": [epoch(1), None]}, "'epochs/1' is"),
     ({"epochs": [epoch(1), epoch(2) | {"validation": {"fr": SCORE}}]}, "other languages"),
     ({"epochs": [epoch(1), epoch(2) | {"updates": 10**9}]}, "'epochs/1/updates' is"),

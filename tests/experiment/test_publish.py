@@ -141,7 +141,7 @@ def test_a_data_set_and_a_model_of_the_hub():
     "tagger", "", "/", "anna/", "/tagger", "anna/a/b", "anna/-a", "anna/a--b", "anna/a..b", "anna/a.git", "anna/ä",
     "anna/a b", "anna/a\n", f"anna/{'a' * 97}", f"https://huggingface.co/{REPOSITORY}"])
 def test_bad_repository_names(name):
-    with pytest.raises(UserError, match="^push_to_hub: '.*' is no repository; expected user/name"):
+    with pytest.raises(UserError, match=r"^push_to_hub: '.*' is no repository; expected user/name"):
         check_repository_name(name)
 
 

@@ -36,7 +36,8 @@ def results_in(folder, *keys, to):
     (("eval", "test", "de", "f1_ci95"), [0.1], "cannot be read .'eval/test/de/f1_ci95' is missing"),
     (("train", "epochs", 2, "validation", "fr"), 3, "cannot be read .'train/epochs/2/validation/fr' is missing"),
     (("eval", "test", "de", "loss"), float("nan"), "cannot be read .*not JSON compliant"),
-    (("name",), "\ud800", "cannot be read .*surrogates not allowed"), (("versions",), True, "cannot be read .'versions' is missing"),
+    (("name",), "\ud800", "cannot be read .*surrogates not allowed"),
+    (("versions",), True, "cannot be read .'versions' is missing"),
     (("options", "epochs"), "x", "epochs: expected a whole number, found 'x'"),
 ])
 def test_damaged_results_are_one_sentence(tmp_path, keys, to, message):

@@ -69,8 +69,8 @@ def test_the_same_options_give_the_same_run(recipe, straight, tmp_path):
 
 
 def test_stops_and_kills_leave_no_trace(recipe, straight, tmp_path):
-    """Twice within the first epoch (of 10 steps), at its end, two kills within the second, one across its end, and in the
-    last step."""
+    """Twice within the first epoch (of 10 steps), at its end, two kills within the second, one across its end, and in
+    the last step."""
     argv = runs.arguments(recipe, tmp_path / "run", "--resume")
     for step, number, status, on_disk in [(2, signal.SIGTERM, 143, [3]), (6, signal.SIGINT, 130, [4, 7]),
                                           (9, signal.SIGTERM, 143, [8, 10]), (13, signal.SIGKILL, -9, [10, 12]),

@@ -64,7 +64,7 @@ def test_runs_share_the_options_above_them_and_seeds_are_runs_of_their_own():
     assert [one.options.epochs for one in planned] == [2, 2, 2]
     assert planned[1].options.num_train_sentences == 20 and planned[0].options.num_train_sentences is None
     assert all(one.options.output_dir is None and not one.options.resume for one in planned)
-    (first, second) = study.plan({"seeds": [1, 2]})
+    first, _ = study.plan({"seeds": [1, 2]})
     assert (first.name, first.options.seed, first.options.seeds, first.group) == ("seed-1", 1, None, "")
     assert names({"runs": {"a": {"seeds": [3, 4]}, 7: None}}) == ["a/seed-3", "a/seed-4", "7"]
     assert not study.is_study({"seeds": None, "epochs": 1})

@@ -23,10 +23,8 @@ def status_field(name: str) -> int:
 def called(script: str, argv: list[str], log: str, report: str) -> None:
     """A script's `main` in this process; its exit status, and MiB of memory beyond those before it."""
     main = importlib.import_module(script).main
-    import ner.analysis.report  # noqa: F401  what the scripts import late is no part of what is measured
-    import ner.analysis.suspects  # noqa: F401
-    import ner.inference.tag  # noqa: F401
-
+    for late in ("ner.analysis.report", "ner.analysis.suspects", "ner.inference.tag"):
+        importlib.import_module(late)  # what the scripts import late is no part of what is measured
     runs.to_file(log)
     Path("/proc/self/clear_refs").write_text("5")
     before = status_field("VmRSS")

@@ -57,9 +57,9 @@ def tokenizer_of(family: str, words: list[str] = WORDS):
 def tiny_model(family: str = "xlm-roberta", tags: tuple[str, ...] = TAGS, words: list[str] = WORDS, **changes):
     """A random model of transformers and its tokenizer."""
     tokenizer = tokenizer_of(family, words)
-    values = dict(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-                  intermediate_size=24, max_position_embeddings=66, type_vocab_size=1, initializer_range=0.3,
-                  pad_token_id=1, id2label=dict(enumerate(tags)), label2id={tag: i for i, tag in enumerate(tags)})
+    values = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+              "intermediate_size": 24, "max_position_embeddings": 66, "type_vocab_size": 1, "initializer_range": 0.3,
+              "pad_token_id": 1, "id2label": dict(enumerate(tags)), "label2id": {tag: i for i, tag in enumerate(tags)}}
     torch.manual_seed(0)
     return MODELS[family](CONFIGS[family](**{**values, **changes})).eval(), tokenizer
 

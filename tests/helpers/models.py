@@ -8,8 +8,9 @@ from ner.model import packing
 
 def small_config(**changes) -> XLMRobertaConfig:
     """An encoder of three narrow layers."""
-    values = dict(vocab_size=97, hidden_size=24, num_hidden_layers=3, num_attention_heads=4, intermediate_size=40,
-                  max_position_embeddings=40, type_vocab_size=1, num_labels=5, initializer_range=0.2)
+    values = {"vocab_size": 97, "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 4,
+              "intermediate_size": 40, "max_position_embeddings": 40, "type_vocab_size": 1,
+              "num_labels": 5, "initializer_range": 0.2}
     return XLMRobertaConfig(**{**values, **changes})
 
 

@@ -19,10 +19,11 @@ from ner.options import FIELDS
 NESTED = "@nested"  # stands for lists too deep for the writers of JSON and YAML
 ODD = [None, True, False, -1, 0, 1, 2, 7, 10**30, -1.5, 0.5, 1e308, float("nan"), float("-inf"), "", "x", "16", "ä\0",
        "\ud800", "a\nb", "../x", "/dev/null", "x" * 5000, [], {}, [[]], [None], ["x", "x"], ["de"], {"de": 1}, NESTED]
-WORKING = dict(attention="padded", seed=7, stride=0, dropout=0.0, epochs=2, warmup_ratio=0.5, num_train_sentences=3,
-               fractions={"de": 0.5}, select="mean", log_every=2, active_vocabulary=False, batch_size=10**9,
-               micro_batch_size=1, checkpoint_every="1", max_length=16, validation_langs=["fr"], learning_rate=1e9,
-               train_langs=["fr", "de"], tags=["O", "B-PER"], max_grad_norm=1e-300, weight_decay=1e30)
+WORKING = {"attention": "padded", "seed": 7, "stride": 0, "dropout": 0.0, "epochs": 2, "warmup_ratio": 0.5,
+           "num_train_sentences": 3, "fractions": {"de": 0.5}, "select": "mean", "log_every": 2,
+           "active_vocabulary": False, "batch_size": 10**9, "micro_batch_size": 1, "checkpoint_every": "1",
+           "max_length": 16, "validation_langs": ["fr"], "learning_rate": 1e9, "train_langs": ["fr", "de"],
+           "tags": ["O", "B-PER"], "max_grad_norm": 1e-300, "weight_decay": 1e30}
 YAML = ["a: &a [1, 1]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b]", "epochs: &n 1\nlog_every: *n", "<<: {epochs: 2}", "{",
         "seed: 1\nseed: 2", "\tseed: 1", "? [seed]\n: 1", "? {a: b}\n: 1", "seed: !!python/object/apply:os.mkdir [x]",
         "seed: !!binary x", "seed: !!timestamp soon", "tags: !!set {O, B-PER}", "- seed", "seed", "--- 1\n--- 2", "é: ",
@@ -32,10 +33,10 @@ YAML = ["a: &a [1, 1]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b]", "epochs: &n 1\nlog_
         "runs: {a: {seeds: [1, 2]}, a/seed-1: null}", "seed: " + "[" * 2000, "seed: '1'", "# more", "? !!map {}\n: 1"]
 TAGS = [b"", b"B-", b"b-per", b"I-PER", b"S-LOC", b"B-XYZ", b"B-PER\xe2\x80\xa8", b"B-\xc3\x84", b"O O", b"O\r", b"-"]
 SPACES = [" ", "\t", "\r", "\v", "\x1c", "\x85", "\xa0", "\u200b", "\u2028", "\u3000", "\ufeff"]
-WORDS = ["", "-1", "0", "1", "--nope", "--epochs", "--langs", "--split", "ä", "日本", "x" * 5000, "\udcff", "1e999", "~",
-         "9" * 30, "[", "{de: 1", "- a", "--", "-", "null", "true", "run", "encoder", "data", ".", "recipe.yaml", "out",
-         "de", "xx", "/dev/null", "run/results.json", "--help", "--output_dir", "--data_dir", "--resume", "--seeds",
-         "--share", "--select", "--tags", "nan"]
+WORDS = ["", "-1", "0", "1", "--nope", "--epochs", "--langs", "--split", "ä", "日本", "x" * 5000, "\udcff", "1e999",
+         "~", "9" * 30, "[", "{de: 1", "- a", "--", "-", "null", "true", "run", "encoder", "data", ".", "recipe.yaml",
+         "out", "de", "xx", "/dev/null", "run/results.json", "--help", "--output_dir", "--data_dir", "--resume",
+         "--seeds", "--share", "--select", "--tags", "nan"]
 EVALUATE = ["langs", "split", "data_dir", "dataset", "output_dir", "contains", "sentences", "share", "output"]
 TAG_MAPS = [{0: "O", 2: "B-PER"}, {0: "O", 1: "O"}, ["O"], {0: 3}, {0: None}, {}, None, {"x": "O"}, "O", {-1: "O"},
             {10**9: "O"}, {0: "B-PER"}, {0: "O", 1: "I-PER"}, {0: ["O"]}, {0: ""}, {0: "O", "00": "B-PER"}]

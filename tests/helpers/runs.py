@@ -61,10 +61,11 @@ def make_corpus(folder: Path, counts: dict[str, tuple[int, int, int]]) -> Path:
 def make_recipe(folder: Path, **changes) -> Path:
     """Encoder, corpus and recipe of a run of 3 epochs of 10 steps: two seconds, with a checkpoint every fourth step."""
     folder.mkdir(parents=True, exist_ok=True)
-    recipe = dict(data_dir=str(make_corpus(folder / "data", {"de": (37, 10, 12), "fr": (1, 1, 1)})), train_langs=["de"],
-                  eval_langs=["de", "fr"], tags=["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"],
-                  model=str(make_encoder(folder / "encoder")), max_length=128, epochs=3, batch_size=4,
-                  learning_rate=2e-2, dropout=0.02, log_every=1, checkpoint_every="4")
+    recipe = {"data_dir": str(make_corpus(folder / "data", {"de": (37, 10, 12), "fr": (1, 1, 1)})),
+              "train_langs": ["de"], "eval_langs": ["de", "fr"],
+              "tags": ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"],
+              "model": str(make_encoder(folder / "encoder")), "max_length": 128, "epochs": 3, "batch_size": 4,
+              "learning_rate": 2e-2, "dropout": 0.02, "log_every": 1, "checkpoint_every": "4"}
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump({**recipe, **changes}), encoding="utf-8")
     return path

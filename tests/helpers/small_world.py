@@ -48,8 +48,8 @@ def small_world(base: Path):
     working directory, which is `base`."""
     sentences = doubles.original("sentences")
     hub = dict.fromkeys(("snapshot_download", "config_names", "load_dataset", "HfApi"), doubles.no_hub)
-    small = dict(encoder_folder=lambda: base / "encoder", sentences=lambda *args: sentences(*args)[:8],
-                 confusion_image=doubles.no_picture, RUNS=Path("runs"))
+    small = {"encoder_folder": lambda: base / "encoder", "sentences": lambda *args: sentences(*args)[:8],
+             "confusion_image": doubles.no_picture, "RUNS": Path("runs")}
     threads = torch.get_num_threads()
     handlers = {number: signal.signal(number, late) for number in (signal.SIGALRM, signal.SIGPROF)}
     with contextlib.ExitStack() as stack:
@@ -79,8 +79,9 @@ def write_inputs(base: Path) -> None:
             (base / name / lang / (path.stem + SUFFIXES[name])).write_text(text, encoding="utf-8")
     shutil.copytree(base / "tsv", base / "data")
     runs.make_encoder(base / "encoder")
-    recipe = dict(data_dir="data", train_langs=["de"], eval_langs=["de", "fr"], model="encoder", tags=TAGS, epochs=1,
-                  max_length=64, max_steps=2, batch_size=4, learning_rate=1e-2, log_every=1, checkpoint_every="1")
+    recipe = {"data_dir": "data", "train_langs": ["de"], "eval_langs": ["de", "fr"], "model": "encoder", "tags": TAGS,
+              "epochs": 1, "max_length": 64, "max_steps": 2, "batch_size": 4, "learning_rate": 1e-2, "log_every": 1,
+              "checkpoint_every": "1"}
     (base / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     named = {"runs": {"a": {"seeds": [1, 2]}, "b": None}, "max_steps": 1, "output_dir": "study"}
     (base / "study.yaml").write_text(yaml.safe_dump({**recipe, **named}))

@@ -27,7 +27,7 @@ def main(recipe: str, output: str, micro_batch_size: int | None = None) -> None:
     """One of the processes."""
     accelerator = machine.accelerator("no")
     measure(recipe, output, micro_batch_size, accelerator)
-    accelerator.end_training()  # with the wrapped model gone: freed after it, PyTorch's gloo can wait for itself forever
+    accelerator.end_training()  # with the wrapped model gone: freed after it, PyTorch's gloo can wait for itself
 
 
 def measure(recipe: str, output: str, micro_batch_size: int | None, accelerator: Accelerator) -> None:

@@ -119,7 +119,7 @@ def test_model_with_more_types_than_the_data(tmp_path, trained):
 
 def test_data_with_other_types_than_the_model(tmp_path, trained):
     data = write_data(tmp_path, sentences=[[("Anna", "B-PER"), ("1999", "B-DATE")]])
-    with pytest.raises(UserError, match="test.jsonl:1: .*'B-DATE'.*O B-PER I-PER") as caught:
+    with pytest.raises(UserError, match=r"test.jsonl:1: .*'B-DATE'.*O B-PER I-PER") as caught:
         score(trained._replace(options=Options(data_dir=str(data))), ["de"], "test", Accelerator(cpu=True))
     assert "\n" not in str(caught.value)
 

@@ -164,7 +164,8 @@ BAD = {
     "cut tokenizer": (cut("tokenizer.json", 0.5), "the tokenizer cannot be used"),
     "broken tokenizer_config": (write("tokenizer_config.json", "["), "the tokenizer cannot be used"),
     "tokenizer_config is a list": (write("tokenizer_config.json", "[]"), "the tokenizer"),
-    "no unknown token": (write("tokenizer_config.json", '{"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": ""}'),
+    "no unknown token": (write("tokenizer_config.json",
+                               '{"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": ""}'),
                          "the tokenizer cannot be used .*recursion"),
 }
 
@@ -214,7 +215,7 @@ def test_tokenizer_that_glues_words_together_is_refused(tmp_path):
     folder = tiny_folder(tmp_path / "model", "roberta")
     path = folder / "tokenizer_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "tokenizer_class": "PreTrainedTokenizerFast"}))
-    with pytest.raises(UserError, match="reads words that come one by one as parts of one word; .* add_prefix_space"):
+    with pytest.raises(UserError, match=r"reads words that come one by one as parts of one word; .* add_prefix_space"):
         opened(folder)
 
 
@@ -245,7 +246,7 @@ def test_planted_pickle_is_not_run(tmp_path, good, name):
 def test_code_of_a_folder_is_not_run_nor_passed_on(tmp_path, good):
     folder, mark = shutil.copytree(good, tmp_path / "model"), tmp_path / "ran"
     (folder / "evil.py").write_text(f"import os\nos.mkdir({str(mark)!r})\nclass Evil: pass\n")
-    code = {name: "evil.Evil" for name in ("AutoConfig", "AutoModel", "AutoModelForTokenClassification")}
+    code = dict.fromkeys(("AutoConfig", "AutoModel", "AutoModelForTokenClassification"), "evil.Evil")
     set_config(auto_map=code, trust_remote_code=True, custom_pipelines={"x": {"impl": "evil.Evil"}})(folder)
     path = folder / "tokenizer_config.json"
     named = {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}

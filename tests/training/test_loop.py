@@ -148,7 +148,7 @@ def test_a_gradient_that_is_no_number_stops_before_the_update():
     model = make_model()
     model.classifier.weight.register_hook(lambda gradient: gradient * float("inf"))
     before = {name: p.clone() for name, p in model.named_parameters()}
-    with pytest.raises(UserError, match="gradient norm (nan|inf)"):
+    with pytest.raises(UserError, match=r"gradient norm (nan|inf)"):
         list(run_steps(model, make_data(), OPTIONS)[0])
     assert all(torch.equal(before[name], p) for name, p in model.named_parameters())
 
@@ -184,7 +184,7 @@ def test_an_overflow_that_no_smaller_scale_can_mend_stops():
     model = make_model()
     model.classifier.weight.register_hook(lambda gradient: gradient * float("nan"))
     progress = Progress()
-    with pytest.raises(UserError, match="step 4: .*gradient norm nan"):
+    with pytest.raises(UserError, match=r"step 4: .*gradient norm nan"):
         list(run_steps(model, make_data(), replace(OPTIONS, batch_size=7), overflowing(4.0), progress)[0])
     assert (progress.step, progress.updates) == (3, 0)
 
