@@ -61,7 +61,7 @@ def test_the_launcher_starts_two_that_take_the_same_steps(recipe, alone, tmp_pat
         log, _ = process.communicate(timeout=120)
     assert process.returncode == 0, log
     assert_same_steps(tmp_path / "out", alone, [[32, 32], [1, 1]])
-    assert log.count("validation de") == 1  # the main process alone prints
+    assert log.count("validation  de") == 1  # the main process alone prints
 
 
 def first_checkpoint(folder: Path, process) -> None:

@@ -15,7 +15,9 @@ from ner.data import readers
 from ner.data.alignment import IGNORED, encode
 from ner.data.swiss import generate
 from ner.model import builtin, pretrained
+from ner.model.head import Head
 from ner.tags import PANX_TYPES, tag_set
+from tests.helpers.models import small_config
 from tests.proofs.windows import LONGEST, SHORTEST, WHOLE, WINDOW, Document, compare, documents, tag
 
 TAGS = tag_set(PANX_TYPES)
@@ -28,9 +30,10 @@ class Neighbours(torch.nn.Module):
         super().__init__()
         self.reach = reach
         generator = torch.Generator().manual_seed(0)
+        self.classifier = Head(small_config(num_labels=len(TAGS.names)))  # which says what logits mean
         self.factors = torch.randint(1, 1 << 30, (2 * reach + 1,), generator=generator)
 
-    def forward(self, input_ids, attention_mask, lengths, slots, wanted):
+    def forward(self, input_ids, attention_mask, lengths, slots, wanted, labels, words):
         padded = torch.nn.functional.pad(input_ids * attention_mask, (self.reach, self.reach))
         around = padded.unfold(1, len(self.factors), 1)  # (B, L, 2 * reach + 1)
         checksum = (around * self.factors).sum(-1) // 64 % len(TAGS.names)
