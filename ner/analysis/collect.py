@@ -25,8 +25,9 @@ class ReportedRun(NamedTuple):
         return ((self.results or {}).get("eval", {}).get("test") or {}).get(lang)
 
     def estimate(self, lang: str) -> Estimate | None:
+        """None also where the test set has no interval: a single sentence, or no entity."""
         found = self.test(lang)
-        return (found["f1"], *found["f1_ci95"]) if found else None
+        return (found["f1"], *found["f1_ci95"]) if found and found.get("f1_ci95") else None
 
     @property
     def train(self) -> dict:

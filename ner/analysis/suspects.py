@@ -86,7 +86,7 @@ def out_of_sample(options: Options, half: int, accelerator: Accelerator) -> tupl
         accelerator.print(f"run {half + 1} of 2: trains on {mine.sum()} sentences, "
                           f"scores the other {len(rest.tokens)}")
         try:
-            experiment.train(state)
+            experiment.train(state, keep=False)
         except Stopped as stop:
             raise Stopped("suspects: stopped; nothing was kept, it begins anew", stop.status) from None
     return rest, predict(state.bare, rest, state.padding, accelerator), state.tags

@@ -36,10 +36,12 @@ def by_type_intervals(counts: np.ndarray, resamples: int = 10_000, seed: int = 0
     counts by type have more distinct rows (6,290 German sentences: 0.3 s against 0.1 s of `f1_interval`)."""
     check_counts(counts)
     present = counts.any(axis=(0, 2))
+    by_type = np.full((counts.shape[1], 2), np.nan)
+    if not present.any():
+        return {"by_type": by_type, "macro": (0.0, 0.0), "weighted": (0.0, 0.0)}
     rows = counts[:, present].reshape(len(counts), -1)
     sums = _bootstrap_sums(rows, resamples, seed).reshape(resamples, -1, 3)
     f1, support = f1_of(*np.moveaxis(sums, -1, 0)), sums[..., 2]
-    by_type = np.full((counts.shape[1], 2), np.nan)
     by_type[present] = [_interval(values, level) for values in f1.T]
     return {"by_type": by_type, "macro": _interval(ratio(f1.sum(axis=1), f1.shape[1]), level),
             "weighted": _interval(ratio((support * f1).sum(axis=1), support.sum(axis=1)), level)}

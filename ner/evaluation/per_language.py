@@ -28,6 +28,11 @@ def evaluate(model, languages: dict[str, Encoded], tags: TagSet, padding: Paddin
             for lang, encoded in languages.items()}
 
 
+def interval_of(counts: np.ndarray) -> list[float] | None:
+    """The 95 % interval of micro F1; None where there is nothing to resample: one sentence, or no entity at all."""
+    return list(intervals.f1_interval(counts)) if len(counts) > 1 and counts.any() else None
+
+
 def score(encoded: Encoded, predictions: Predictions, tags: TagSet, training: list[list[str]] | None) -> Scored:
     """Scores of one language in the layout of results.json."""
     data = (encoded.gold, predictions.labels, encoded.lengths, tags.names)
@@ -35,14 +40,14 @@ def score(encoded: Encoded, predictions: Predictions, tags: TagSet, training: li
     counts = scoring.entity_counts(*data)
     metrics = scoring.scores(counts, types)
     strict = scoring.entity_counts(*data, strict=True)
-    metrics |= {"f1_strict": scoring.scores(strict, types)["f1"], "f1_ci95": list(intervals.f1_interval(counts)),
-                "f1_strict_ci95": list(intervals.f1_interval(strict))}
+    metrics |= {"f1_strict": scoring.scores(strict, types)["f1"], "f1_ci95": interval_of(counts),
+                "f1_strict_ci95": interval_of(strict)}
     by_type = intervals.by_type_intervals(counts)
     for name, interval in zip(types, by_type["by_type"].tolist(), strict=True):
         if name in metrics["by_type"]:
-            metrics["by_type"][name]["f1_ci95"] = interval
+            metrics["by_type"][name]["f1_ci95"] = interval if metrics["f1_ci95"] else None
     for mean in ("macro", "weighted"):
-        metrics[mean]["f1_ci95"] = list(by_type[mean])
+        metrics[mean]["f1_ci95"] = list(by_type[mean]) if metrics["f1_ci95"] else None
     metrics["loss"] = float(predictions.loss.mean(dtype=np.float64))
     metrics |= {"sentences": len(encoded.tokens), "words": len(encoded.gold)}
     metrics |= calibration(predictions.confidence, predictions.labels == encoded.gold)
@@ -50,7 +55,7 @@ def score(encoded: Encoded, predictions: Predictions, tags: TagSet, training: li
         unseen = scoring.unseen(encoded.tokens, training)
         metrics["unseen_sentences"] = int(unseen.sum())
         metrics["f1_unseen"] = scoring.scores(counts[unseen], types)["f1"] if unseen.any() else None
-        metrics["f1_unseen_ci95"] = list(intervals.f1_interval(counts[unseen])) if unseen.any() else None
+        metrics["f1_unseen_ci95"] = interval_of(counts[unseen])
     return Scored(metrics, predictions, counts)
 
 
@@ -66,8 +71,10 @@ def mean_f1(scored: dict[str, Scored]) -> float:
     return float(np.mean([item.metrics["f1"] for item in scored.values()]))
 
 
-def mean_f1_interval(scored: dict[str, Scored]) -> list[float]:
-    """Its 95 % interval over the sentences of all languages."""
+def mean_f1_interval(scored: dict[str, Scored]) -> list[float] | None:
+    """Its 95 % interval over the sentences of all languages; None where one of them has none."""
+    if any(item.metrics["f1_ci95"] is None for item in scored.values()):
+        return None
     return list(intervals.languages_interval([item.counts for item in scored.values()]))
 
 
@@ -78,9 +85,8 @@ def metrics_of(scored: dict[str, Scored]) -> dict[str, dict]:
 
 def f1_table(scored: dict[str, Scored]) -> str:
     """The F1 table on the screen, a line a language; F1 in points with its 95 % interval."""
-    def points(f1: float, interval: list[float]) -> tuple[str, str]:
-        low, high = interval
-        return f"{100 * f1:.2f}", f"{100 * low:.1f}-{100 * high:.1f}"
+    def points(f1: float, interval: list[float] | None) -> tuple[str, str]:
+        return f"{100 * f1:.2f}", "-".join(f"{100 * end:.1f}" for end in interval) if interval else "n/a"
 
     rows = [[lang, *points(m["f1"], m["f1_ci95"]),
              *(f"{100 * m[key]:.2f}" for key in ("precision", "recall", "f1_strict")), m["sentences"], m["entities"]]

@@ -9,6 +9,7 @@ import shlex
 import signal
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -67,11 +68,14 @@ def run(options: Options, folder: Path, name: str) -> dict:
         train(state)
         if state.best:
             state.bare.load_state_dict({key: tensor.to(accelerator.device) for key, tensor in state.best.items()})
+        results = {"name": name, "options": as_recipe(options), "versions": machine.versions(),
+                   "train": training_metrics(state)}
+        if accelerator.is_main_process:  # before the test: whatever may fail from here on, the model is there
+            pretrained.save_model(folder / "model", full_state(state), state.config, state.tokenizer, state.tags.names,
+                                  f"# {name}\n\nTrained; the run has not finished.\n")
         scored = per_language.evaluate(state.bare, state.test, state.tags, state.padding, accelerator,
                                        state.training.tokens)
-        results = {"name": name, "options": as_recipe(options), "versions": machine.versions(),
-                   "train": training_metrics(state),
-                   "eval": {"test": {**metrics_of(scored), "mean_f1": per_language.mean_f1(scored)}}}
+        results["eval"] = {"test": {**metrics_of(scored), "mean_f1": per_language.mean_f1(scored)}}
         if state.writer:
             finish(state, state.writer, results, scored)
     finally:
@@ -124,6 +128,8 @@ def load_data(options: Options, corpus: corpora.Corpus, tags: TagSet, tokenizer,
         every = len(training)
         training = exclude.without(training, options.exclude)
         accelerator.print(f"{options.exclude}: {every - len(training)} of {every} training sentences left out")
+    if not any(any(label != tags.ids["O"] for label in labels) for labels in training["ner_tags"]):
+        raise UserError(f"training data: no entity in the {len(training)} training sentences; expected tags as B-PER")
     accelerator.print(corpora.count_table({**corpus, "train": by_language(training)}, tags), "\n")
 
     def encode(rows) -> Encoded:
@@ -178,10 +184,12 @@ def begin(state: Run) -> None:
             board.log_options(state.writer, options, list(state.validation))
 
 
-def train(state: Run) -> None:
+def train(state: Run, keep: bool = True) -> None:
     """All remaining steps: curves, an evaluation an epoch, checkpoints.
 
-    Raises `Stopped` where the run is told to stop.
+    The weights of every epoch are on the disk before they are evaluated, those of the last step whatever
+    `checkpoint_every` says (unless `keep` is false), so that no failure of an evaluation costs them. Raises `Stopped`
+    where the run is told to stop.
     """
     options, progress, accelerator = state.options, state.progress, state.accelerator
     every = options.checkpoint_every or "none"
@@ -195,7 +203,26 @@ def train(state: Run) -> None:
         checkpoint.write(state.folder / "checkpoints", accelerator, state.bare, state.optimizer, progress,
                          state.identity, state.best)
 
+    def stop_here() -> NoReturn:
+        raise Stopped(f"stopped after step {progress.step} of {state.total}; continue with: "
+                      f"python train.py --resume --output_dir {shlex.quote(str(state.folder))}",
+                      128 + (signals.received or signal.SIGTERM))
+
+    def close_epoch(saved: bool) -> bool:
+        """Evaluate; `saved`: there is a checkpoint of these weights. Returns whether the training is over."""
+        end_epoch(state)
+        if saved:
+            checkpoint.add_evaluation(state.folder / "checkpoints", accelerator, progress, state.best)
+        over = progress.step == state.total or out_of_patience(state)
+        if over and machine.in_any_process(signals(), accelerator):  # no step more could ask for it
+            if not saved:
+                save()
+            stop_here()
+        return over
+
     try:
+        if len(progress.epochs) < state.epochs_ended:  # the run ended within the evaluation, or before it
+            close_epoch(saved=True)
         started = time.perf_counter()
         for result in () if out_of_patience(state) else loop.steps(
                 state.model, state.optimizer, state.training, state.padding, options, accelerator, progress, signals):
@@ -204,22 +231,16 @@ def train(state: Run) -> None:
             rate = len(loop.sentences_of(state.training, options, progress.step - 1)) / seconds
             bar.set_postfix_str(f"loss {result.loss:.4f}, {rate:.0f} sentences/s", refresh=False)
             bar.update()
-            if state.writer and (progress.step % options.log_every == 0 or progress.step == state.total):
+            last = progress.step == state.total
+            if state.writer and (progress.step % options.log_every == 0 or last):
                 board.log_step(state.writer, progress.step, result.loss, result.rate, result.grad_norm, rate)
-            epoch_ends = progress.step % state.per_epoch == 0 or progress.step == state.total
-            if epoch_ends:
-                end_epoch(state)
-            ended = progress.step == state.total or out_of_patience(state)
-            due = every != "none" and (ended or (epoch_ends if every == "epoch" else progress.step % int(every) == 0))
-            # A signal in the last epoch's evaluation finds no step more that could ask for it.
-            stop = result.stop or ended and machine.in_any_process(signals(), accelerator)
-            if due or stop:
+            epoch_ends = len(progress.epochs) < state.epochs_ended
+            due = epoch_ends if every == "epoch" else every != "none" and progress.step % int(every) == 0
+            if to_save := due or last and keep or result.stop:
                 save()
-            if stop:
-                raise Stopped(f"stopped after step {progress.step} of {state.total}; continue with: "
-                              f"python train.py --resume --output_dir {shlex.quote(str(state.folder))}",
-                              128 + (signals.received or signal.SIGTERM))
-            if ended:
+            if result.stop:
+                stop_here()
+            if epoch_ends and close_epoch(saved=to_save):
                 break
             started = time.perf_counter()
     finally:
@@ -250,8 +271,7 @@ def end_epoch(state: Run) -> None:
 def finish(state: Run, writer: SummaryWriter, results: dict, scored: dict[str, Scored]) -> None:
     """Everything that a finished run leaves behind; results.json last, because it says that the run is finished."""
     print(f"\ntest\n{per_language.f1_table(scored)}")
-    pretrained.save_model(state.folder / "model", full_state(state), state.config, state.tokenizer, state.tags.names,
-                          publish.model_card(results))
+    write_whole(state.folder / "model" / "README.md", publish.model_card(results))
     for lang, item in scored.items():
         tagged = predictions.sentences(state.test[lang], item.predictions, state.tags)
         predictions.write_predictions(state.folder / "predictions" / f"test.{lang}.tsv", tagged)

@@ -66,7 +66,7 @@ def share(value) -> bool:
     return number(value) and value <= 1
 
 
-FIGURES = {"f1": share, "f1_ci95": (share, share), "sentences": count, "f1_sd?": share, "f1_unseen?": share,
+FIGURES = {"f1": share, "f1_ci95?": (share, share), "sentences": count, "f1_sd?": share, "f1_unseen?": share,
            "f1_unseen_ci95?": (share, share), "unseen_sentences?": number, "ece?": share,
            "calibration?": [(share, share, number)]}
 EPOCH = {"epoch": number, "train_loss": number, "validation": {...: {"f1": share, "loss": number}}}

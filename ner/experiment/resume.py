@@ -1,7 +1,6 @@
 """What must match for a run to be continued, and continuing it."""
 
 import hashlib
-import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -68,9 +67,10 @@ def check_progress(state: Run) -> None:
         "step": step, "updates": step, "loss_sum": number, "words": number,
         "seconds": lambda value: number(value) and value > 0,
         "epochs": [EPOCH | {"epoch": step, "updates": step, "mean_f1": share}]})
-    last = progress.step == state.total  # ends an epoch, too
-    ended = math.ceil(progress.step / state.per_epoch) if last else progress.step // state.per_epoch
-    if [epoch["validation"].keys() for epoch in progress.epochs] != [state.validation.keys()] * ended:
+    ends_epoch = progress.step == state.total or progress.step % state.per_epoch == 0
+    evaluated = {state.epochs_ended, state.epochs_ended - ends_epoch}  # weights are saved before they are evaluated
+    if len(progress.epochs) not in evaluated or any(
+            epoch["validation"].keys() != state.validation.keys() for epoch in progress.epochs):
         raise ValueError(f"{len(progress.epochs)} epochs after step {progress.step}, or other languages in them")
     shapes = {name: parameter.shape for name, parameter in state.bare.named_parameters()}
     if state.best and {name: tensor.shape for name, tensor in state.best.items()} != shapes:

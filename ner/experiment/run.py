@@ -1,5 +1,7 @@
 """The state of one run, and what is read off it: weights to save, metrics to report."""
 
+import copy
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,12 @@ class Run:
     def per_epoch(self) -> int:
         return sampling.steps_per_epoch(len(self.training.tokens), self.options.batch_size)
 
+    @property
+    def epochs_ended(self) -> int:
+        """By the steps so far; the last of them may be a short one, or not be evaluated yet."""
+        step = self.progress.step
+        return math.ceil(step / self.per_epoch) if step == self.total else step // self.per_epoch
+
 
 def selected_epoch(state: Run) -> dict:
     return selection.selected(state.progress.epochs, state.options.select)
@@ -65,8 +73,9 @@ def out_of_patience(state: Run) -> bool:
 
 def full_state(state: Run) -> dict[str, torch.Tensor]:
     """The weights of the whole model, on the CPU: adapters merged, every row of the embedding table in its place."""
-    merge = getattr(state.bare, "merge_and_unload", None)  # a model of peft, for which training ends here
-    bare = merge() if merge else state.bare
+    bare: Any = state.bare
+    if hasattr(bare, "merge_and_unload"):  # a model of peft; the one that will be scored keeps its adapters
+        bare = copy.deepcopy(bare).merge_and_unload()
     weights = {name: p.detach().cpu() for name, p in bare.named_parameters()}
     if state.vocabulary_rows is not None:
         weights[pretrained.WORD_EMBEDDINGS] = vocabulary.full_table(

@@ -22,8 +22,9 @@ def over_seeds(folder: Path, seeds: Sequence[int], results: Sequence[dict]) -> d
             if isinstance(metrics, dict):
                 values = [one["eval"][split][lang]["f1"] for one in results]
                 files = [folder / f"seed-{seed}" / "predictions" / f"{split}.{lang}.tsv" for seed in seeds]
-                metrics |= {"f1_sd": deviation(values), "f1_by_seed": values,
-                            "f1_ci95": list(intervals.mean_f1_interval(predictions.counts(files)[0]))}
+                known = all(one["eval"][split][lang].get("f1_ci95") for one in results)
+                interval = list(intervals.mean_f1_interval(predictions.counts(files)[0])) if known else None
+                metrics |= {"f1_sd": deviation(values), "f1_by_seed": values, "f1_ci95": interval}
     return whole
 
 
@@ -50,7 +51,7 @@ def seed_table(summary: dict) -> str:
     for lang, metrics in summary["eval"]["test"].items():
         if isinstance(metrics, dict):
             sd = "-" if metrics["f1_sd"] is None else f"{100 * metrics['f1_sd']:.2f}"
-            low, high = metrics["f1_ci95"]
-            rows.append([lang, f"{100 * metrics['f1']:.2f}", sd, f"{100 * low:.1f}-{100 * high:.1f}"])
+            interval = "-".join(f"{100 * end:.1f}" for end in metrics["f1_ci95"] or ()) or "n/a"
+            rows.append([lang, f"{100 * metrics['f1']:.2f}", sd, interval])
     return tabulate(rows, ["lang", "mean F1", "sd", "95 %"], "plain", disable_numparse=True,
                     colalign=["left", "right", "right", "right"])

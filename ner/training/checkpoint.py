@@ -8,6 +8,7 @@ or read. Trade-off: reading everything once for the checksums costs about as lon
 
 import dataclasses
 import json
+import os
 import random
 import shutil
 from pathlib import Path
@@ -24,7 +25,7 @@ from ner.options import UserError
 from ner.training.loop import Progress
 
 KEPT = 2
-MANIFEST = "manifest.json"
+MANIFEST, STATE, BEST = "manifest.json", "state.json", "best.safetensors"
 
 
 def random_state() -> dict[str, torch.Tensor]:
@@ -111,7 +112,7 @@ def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Pr
             "moments.safetensors": {name: t.detach().cpu().contiguous() for name, t in tensors.items()},
             "random.safetensors": {f"{rank}/{name}": t
                                    for rank, state in enumerate(states) for name, t in state.items()},
-            **({"best.safetensors": best} if best else {}),
+            **({BEST: best} if best else {}),
         }, {"progress": dataclasses.asdict(progress), "identity": identity, "processes": len(states),
             "optimizer": rest,
             "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None})
@@ -122,14 +123,33 @@ def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Pr
     accelerator.wait_for_everyone()
 
 
-def write_folder(folder: Path, tensors: dict[str, dict[str, torch.Tensor]], state: dict) -> None:
-    """A folder of files with a manifest; under its name only when all of it is on the disk."""
+def add_evaluation(folder: Path, accelerator: Accelerator, progress: Progress, best: dict[str, torch.Tensor]) -> None:
+    """Write ``folder/step-N`` again with what the evaluation of its weights has added to progress and best weights; its
+    other files stay the same. Every process must call it."""
+    if accelerator.is_main_process:
+        path = folder / f"step-{progress.step}"
+        state = json.loads((path / STATE).read_text(encoding="utf-8")) | {"progress": dataclasses.asdict(progress)}
+        sums = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        kept = {name: sums[name] for name in sums if name not in (STATE, BEST)}
+        write_folder(path, {BEST: best} if best else {}, state, kept)
+    accelerator.wait_for_everyone()
+
+
+def write_folder(folder: Path, tensors: dict[str, dict[str, torch.Tensor]], state: dict,
+                 kept: dict[str, str] | None = None) -> None:
+    """A folder of files with a manifest; under its name only when all of it is on the disk. `kept`: files that the
+    folder has already, and their checksums."""
     try:
         with whole_folder(folder) as new:
+            for name in kept or {}:
+                try:
+                    os.link(folder / name, new / name)
+                except OSError:  # a file system without links
+                    shutil.copyfile(folder / name, new / name)
             for name, content in tensors.items():
                 save_file(content, new / name)
-            (new / "state.json").write_text(json.dumps(state), encoding="utf-8")
-            sums = {path.name: checksum(path) for path in sorted(new.iterdir())}
+            (new / STATE).write_text(json.dumps(state), encoding="utf-8")
+            sums = (kept or {}) | {name: checksum(new / name) for name in sorted([*tensors, STATE])}
             (new / MANIFEST).write_text(json.dumps(sums), encoding="utf-8")
     except Exception as error:  # safetensors has its own kind for a full disk
         raise UserError(f"{folder}: the checkpoint could not be written ({error}); older ones are untouched, "
@@ -149,7 +169,7 @@ def whole(path: Path) -> bool:
     """Whether every file of a checkpoint has the checksum that its manifest says."""
     try:
         sums = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        return {"state.json", "weights.safetensors"} <= set(sums) and all(
+        return {STATE, "weights.safetensors"} <= set(sums) and all(
             "/" not in name and checksum(path / name) == digest for name, digest in sums.items())
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return False
@@ -182,7 +202,7 @@ def read(path: Path, accelerator: Accelerator, model, optimizer,
     and where a part does not fit.
     """
     try:
-        state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        state = json.loads((path / STATE).read_text(encoding="utf-8"))
         compare(path, state["identity"], identity)
         model.load_state_dict(load_file(path / "weights.safetensors"), strict=True)
         restore_optimizer_state(model, optimizer, load_file(path / "moments.safetensors"), state["optimizer"])
@@ -194,7 +214,7 @@ def read(path: Path, accelerator: Accelerator, model, optimizer,
             randoms, prefix = load_file(path / "random.safetensors"), f"{rank}/"
             restore_random_state({name.removeprefix(prefix): t
                                   for name, t in randoms.items() if name.startswith(prefix)})
-        best = path / "best.safetensors"
+        best = path / BEST
         return Progress(**state["progress"]), load_file(best) if best.exists() else {}
     except (SafetensorError, OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError,
             OverflowError) as error:

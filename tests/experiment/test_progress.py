@@ -19,21 +19,26 @@ def epoch(number: int) -> dict:
 def state(best=None, **changes):
     """After step 4 of 5, 2 an epoch."""
     values = {"step": 4, "updates": 4, "seconds": 1.0, "epochs": [epoch(1), epoch(2)]}
-    return SimpleNamespace(total=5, per_epoch=2, validation={"de": None}, bare=torch.nn.Linear(2, 3), best=best or {},
-                           progress=Progress(**{**values, **changes}))
+    progress = Progress(**{**values, **changes})
+    ended = {3: 1, 4: 2, 5: 3}.get(progress.step)
+    return SimpleNamespace(total=5, per_epoch=2, epochs_ended=ended, validation={"de": None}, progress=progress,
+                           bare=torch.nn.Linear(2, 3), best=best or {})
 
 
 def test_what_a_run_has_written():
     check_progress(state(best=dict(torch.nn.Linear(2, 3).named_parameters())))
     check_progress(state(step=5, epochs=[epoch(1), epoch(2), epoch(2)]))  # the last epoch is a short one
     check_progress(state(step=3, loss_sum=0.5, words=7, epochs=[epoch(1)]))
+    check_progress(state(epochs=[epoch(1)], loss_sum=0.5, words=7))  # not evaluated yet
+    check_progress(state(step=5, epochs=[epoch(1), epoch(2)]))
 
 
 @pytest.mark.parametrize("changes, message", [
     ({"step": "4"}, "'step' is missing or not what"), ({"step": 6}, "'step' is"), ({"updates": 10**30}, "'updates' is"),
     ({"seconds": 0}, "'seconds' is"), ({"words": None}, "'words' is"),
     ({"loss_sum": float("nan")}, "not JSON compliant"),
-    ({"epochs": [epoch(1)]}, "1 epochs after step 4"), ({"epochs": [epoch(1), None]}, "'epochs/1' is"),
+    ({"epochs": []}, "0 epochs after step 4"), ({"step": 3}, "2 epochs after step 3"),
+    ({"epochs": [epoch(1), None]}, "'epochs/1' is"),
     ({"epochs": [epoch(1), epoch(2) | {"validation": {"fr": SCORE}}]}, "other languages"),
     ({"epochs": [epoch(1), epoch(2) | {"updates": 10**9}]}, "'epochs/1/updates' is"),
     ({"best": {"weight": torch.zeros(3, 2)}}, "the best weights are those of another model"),

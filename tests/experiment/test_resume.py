@@ -158,10 +158,10 @@ def test_a_file_size_limit_loses_neither_the_older_checkpoint_nor_the_message(st
 
 
 @pytest.mark.parametrize("after, name, left", [
-    ("f1_table", "save_weights", ".model.tmp"),
+    ("log_validation", "save_weights", ".model.tmp"),
     ("log_test", "os.fsync", ".results.json.tmp")])
 def test_a_kill_while_the_last_files_are_written_is_harmless(recipe, straight, tmp_path, after, name, left):
-    """Not before `after` is called, once the test has been scored."""
+    """Not before `after` is called, once the last epoch has been scored."""
     argv = runs.arguments(recipe, tmp_path / "run", "--resume")
     run(argv, tmp_path, doubles.signal_at, 29, signal.SIGTERM, status=143)
     run(argv, tmp_path, doubles.die_after, after, name, status=-9)

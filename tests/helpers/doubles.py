@@ -48,6 +48,22 @@ PLACES = {  # name -> every place that holds it
     "f1_table": ("ner.evaluation.per_language.f1_table",),
     "log_step": ("ner.evaluation.board.log_step",),
     "log_test": ("ner.evaluation.board.log_test",),
+    "log_validation": ("ner.evaluation.board.log_validation",),
+    "log_report": ("ner.evaluation.board.log_report",),
+    "log_confusion": ("ner.evaluation.board.log_confusion",),
+    # what an evaluation calls, and what writes its files
+    "predict": ("ner.evaluation.per_language.predict",),
+    "entity_counts": ("ner.evaluation.scoring.entity_counts",),
+    "scores": ("ner.evaluation.scoring.scores",),
+    "f1_interval": ("ner.evaluation.intervals.f1_interval",),
+    "by_type_intervals": ("ner.evaluation.intervals.by_type_intervals",),
+    "calibration": ("ner.evaluation.intervals.calibration",),
+    "mean_f1": ("ner.evaluation.per_language.mean_f1",),
+    "write_predictions": ("ner.evaluation.predictions.write_predictions",),
+    "model_card": ("ner.experiment.publish.model_card",),
+    "write_results": ("ner.experiment.experiment.write_results",),
+    "save_model": ("ner.model.pretrained.save_model",),
+    "full_state": ("ner.experiment.experiment.full_state",),
     "confusion_image": ("ner.evaluation.board.confusion_image",),
 }
 
@@ -123,6 +139,22 @@ def signal_at(step: int, number: int) -> None:
             os.kill(os.getpid(), number)
 
     replace_for_good("log_step", log_and_signal)
+
+
+def fail_after_step(step: int, name: str) -> None:
+    """A function raises, once, when it is called for the first time after the step was logged."""
+    log_step, function = original("log_step"), original(name)
+
+    def fail(*arguments, **named):
+        replace_for_good(name, function)
+        raise RuntimeError(f"{name} was made to fail")
+
+    def log_and_break(writer, at, *metrics):
+        log_step(writer, at, *metrics)
+        if at == step:
+            replace_for_good(name, fail)
+
+    replace_for_good("log_step", log_and_break)
 
 
 def die_in(name: str) -> None:
