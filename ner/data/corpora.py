@@ -13,7 +13,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from tabulate import tabulate
 
 from ner.data import hub, readers, sampling
-from ner.data.readers import Raw, Sentence
+from ner.data.sentences import LANGUAGE, Raw, Sentence
 from ner.data.swiss import generate
 from ner.options import Options, UserError, shown
 from ner.tags import TagSet, tag_set
@@ -33,7 +33,7 @@ def load(options: Options, wanted: dict[str, list[str]] | None = None) -> tuple[
         wanted = {"train": options.train_langs, "validation": options.validation_langs or options.eval_langs,
                   "test": options.eval_langs}
     for lang in (lang for langs in wanted.values() for lang in langs):
-        if not readers.LANGUAGE.fullmatch(lang):
+        if not LANGUAGE.fullmatch(lang):
             raise UserError(f"{shown(lang)} cannot name a language; expected letters, digits and . + - _, as in pt-BR")
     read_in = {split: {lang: read(options, lang, split) for lang in langs} for split, langs in wanted.items()}
     typed = read_in.get("train") or next(iter(read_in.values()))

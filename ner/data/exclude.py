@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from ner.data import readers
+from ner.data.lines import numbered_lines
 from ner.files import write_table
 from ner.options import UserError, shown
 
@@ -56,7 +56,7 @@ def without(training: Dataset, path: str) -> Dataset:
 def exclusions(path: str) -> list[list[str]]:
     """Language, split, row and hash of every line below the header."""
     try:
-        lines = [line for _, line in readers.numbered_lines(Path(path))]
+        lines = [line for _, line in numbered_lines(Path(path))]
     except UserError as error:
         raise UserError(f"exclude: {error}") from None
     while lines and not lines[-1]:

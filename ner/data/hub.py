@@ -22,8 +22,7 @@ from datasets import (
 from datasets.exceptions import DatasetGenerationError
 from huggingface_hub import DatasetCard
 
-from ner.data import readers
-from ner.data.readers import Raw, Sentence
+from ner.data.sentences import LANGUAGE, NOT_IN_A_WORD, Raw, Sentence
 from ner.options import UserError
 from ner.tags import check_tag, iob1_to_iob2, is_iob1
 
@@ -99,7 +98,7 @@ def written_out(value, known: dict[int, int]) -> int:
 
 
 def known(langs: list[str]) -> str:
-    return ", ".join(sorted({lang for lang in langs if lang and readers.LANGUAGE.fullmatch(lang)}))
+    return ", ".join(sorted({lang for lang in langs if lang and LANGUAGE.fullmatch(lang)}))
 
 
 def hub_row(words: list | None, ids: list | None, names: list[str]) -> tuple[list[str], list[str]]:
@@ -108,7 +107,7 @@ def hub_row(words: list | None, ids: list | None, names: list[str]) -> tuple[lis
     if len(words) != len(ids):
         raise ValueError(f"{len(words)} words but {len(ids)} tags; expected one a word")
     for word, label in zip(words, ids, strict=True):
-        if not word or readers.NOT_IN_A_WORD.search(word):
+        if not word or NOT_IN_A_WORD.search(word):
             raise ValueError(f"{str(word)[:40]!r} is not a word; expected text without tabs and line breaks")
         if label is None or not 0 <= label < len(names):
             raise ValueError(f"the word {word[:40]!r} has no tag")

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ner import tags
-from ner.data import readers
 from ner.data.encoded import Encoded
+from ner.data.lines import numbered_lines
 from ner.evaluation import scoring
 from ner.evaluation.predict import Predictions
 from ner.files import write_whole
@@ -49,7 +49,7 @@ def write_predictions(path: Path, tagged: Iterable[TaggedSentence]) -> None:
 def read_predictions(path: Path) -> list[TaggedSentence]:
     """UserError where the file is not of this form."""
     found, rows = [], []
-    for number, line in readers.numbered_lines(path):
+    for number, line in numbered_lines(path):
         cells = line.split("\t")
         if len(cells) == 3:
             rows.append(cells)

@@ -7,7 +7,7 @@ import pytest
 from datasets import ClassLabel, Dataset, List, Value
 
 from ner.data import alignment, corpora
-from ner.data.readers import Raw, Sentence
+from ner.data.sentences import Raw, Sentence
 from ner.data.swiss import generate
 from ner.options import Options, UserError
 from ner.tags import TagSet

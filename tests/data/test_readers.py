@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ner.data.readers import MAX_LINE_BYTES, Sentence, find_file, languages, read_file
+from ner.data.lines import MAX_LINE_BYTES
+from ner.data.readers import find_file, languages, read_file
+from ner.data.sentences import Sentence
 from ner.options import UserError
 from ner.tags import iob1_to_iob2, is_iob1
 

@@ -1,4 +1,4 @@
-"""A trained model is never lost: whatever fails after the last step, the weights are there, and --resume ends the run."""
+"""A trained model is never lost: whatever fails after the last step, the weights are there; --resume ends the run."""
 
 import json
 from pathlib import Path
