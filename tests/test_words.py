@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from ner.data import corpora, encoded
 from ner.data.alignment import IGNORED
 from ner.data.collate import padding_of
+from ner.data.text import split_words
 from ner.evaluation import per_language, predictions
-from ner.inference.text import split_words
 from ner.inference.trained import load
 from ner.options import Options
 from tests.helpers.corpora import write_hub

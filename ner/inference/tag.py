@@ -8,10 +8,9 @@ from typing import NamedTuple
 from accelerate import Accelerator
 from tabulate import tabulate
 
-from ner.data import alignment, encoded
+from ner.data import alignment, encoded, text
 from ner.data.collate import padding_of
 from ner.evaluation.predict import predict
-from ner.inference import text
 from ner.inference.trained import Trained
 from ner.options import UserError
 

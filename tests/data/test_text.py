@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
 from ner.data.readers import read_file
-from ner.inference.text import Word, entities, split_words
+from ner.data.text import Word, entities, split_words
 
 CHARACTERS = "aZnésmt25I٢①🯲 \n\u00a0\u2028\x85'’‘\".,:;!-–—/&@«»„“()*\u0301\u200b\u200d\u200f\ufe0f🇨👩🏽→"
 PIECES = ["don't", "n't", "'s", "it’s", "'til", "Dr.", "U.S.", "II.", "1.", "2,5", "...", "--", " ", "''", "(", "-"]
