@@ -13,6 +13,7 @@ from itertools import pairwise
 from seqeval.metrics.sequence_labeling import get_entities
 
 Span = tuple[int, int, str]  # first word, end word, type
+UNANNOTATED = "?"  # in place of the tag of a word that nobody has annotated; its label is -1
 PANX_TYPES = ("PER", "ORG", "LOC")
 MAX_TYPE = 100  # characters; a longer one is a broken line, and would stand in every message about tags
 OTHER_SCHEMES = {"S-": ("BIOES", "B-"), "E-": ("BIOES", "I-"), "U-": ("BILOU", "B-"), "L-": ("BILOU", "I-")}
@@ -24,7 +25,7 @@ def check_tag(tag: str) -> None:
     to `MAX_TYPE` characters."""
     start, entity_type = tag[:2], tag[2:]
     well_formed = entity_type.isprintable() and 0 < len(entity_type) <= MAX_TYPE and " " not in entity_type
-    if tag == "O" or start in ("B-", "I-") and well_formed:
+    if tag in ("O", UNANNOTATED) or start in ("B-", "I-") and well_formed:
         return
     if start in OTHER_SCHEMES and well_formed:
         scheme, right = OTHER_SCHEMES[start]
@@ -66,14 +67,14 @@ class TagSet:
     def labels(self, tags: Iterable[str]) -> list[int]:
         """The ids of a sentence's tags; ValueError names the first tag that is outside the set."""
         try:
-            return [self.ids[tag] for tag in tags]
+            return [-1 if tag == UNANNOTATED else self.ids[tag] for tag in tags]
         except KeyError as error:
             expected = ", ".join(self.names)
             raise ValueError(f"tag {error.args[0]!r} is outside the tag set; expected one of {expected}") from None
 
     def names_of(self, labels: Iterable[int]) -> list[str]:
-        """The tags of ids."""
-        return [self.names[label] for label in labels]
+        """The tags of ids; -1 for a word without annotation."""
+        return [UNANNOTATED if label < 0 else self.names[label] for label in labels]
 
 
 def tag_set(types: Iterable[str]) -> TagSet:
@@ -106,8 +107,10 @@ def iob1_to_iob2(tags: Sequence[str]) -> list[str]:
 
 
 def spans(tags: Sequence[str]) -> list[Span]:
-    """The entities of a sentence as seqeval's default mode finds them: an ``I-X`` that continues no X opens one.
+    """The entities of a sentence as seqeval's default mode finds them: an ``I-X`` that continues no X opens one. A word
+    without annotation is outside of any.
 
     ``spans(["O", "I-ORG", "I-ORG", "B-ORG"]) -> [(1, 3, "ORG"), (3, 4, "ORG")]``
     """
-    return [(first, last + 1, entity_type) for entity_type, first, last in get_entities(list(tags))]
+    known = ["O" if tag == UNANNOTATED else tag for tag in tags]
+    return [(first, last + 1, entity_type) for entity_type, first, last in get_entities(known)]

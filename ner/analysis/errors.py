@@ -19,7 +19,7 @@ from ner.data.alignment import IGNORED
 from ner.data.encoded import Encoded
 from ner.evaluation import board, scoring
 from ner.evaluation.predict import Predictions
-from ner.evaluation.predictions import TaggedSentence, sentences
+from ner.evaluation.predictions import TaggedSentence, annotated, sentences
 from ner.files import cell, write_table
 from ner.tags import Span, TagSet, spans
 
@@ -42,9 +42,9 @@ def analyse(encoded: Encoded, predictions: Predictions, tags: TagSet, tokenizer)
     found = sentences(encoded, predictions, tags)
     return Analysis(
         loss_table(first_subwords(encoded, tokenizer), predictions.loss),
-        loss_table([tags.names[label] for label in encoded.gold], predictions.loss),
+        loss_table(tags.names_of(encoded.gold), predictions.loss),
         scoring.confusion(encoded.gold, predictions.labels, len(tags.names)),
-        kind_table(((one.gold, one.predicted) for one in found), tags.types),
+        kind_table(((one.gold, one.predicted) for one in map(annotated, found)), tags.types),
         sorted(found, key=lambda one: -sum(one.loss)),
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ner.evaluation.predictions import TaggedSentence
-from ner.tags import TagSet, spans
+from ner.tags import UNANNOTATED, TagSet, spans
 
 HUES = (212, 28, 140, 330, 265, 185, 52, 0)  # degrees; more types go round again, a little further
 SHOWN_LOSS = 0.6931  # nats: the gold tag was less likely than all others together
@@ -57,7 +57,7 @@ def marked(sentence: TaggedSentence, tags: Sequence[str], noted: bool) -> list[M
     """The words with the entities of `tags`; where `noted`, wrong tags and high losses are told."""
     found = spans(tags)
     opens, closes = {first: kind for first, _, kind in found}, {end - 1: kind for _, end, kind in found}
-    return [MarkedWord(opens.get(i), word, noted and tag != gold, loss if noted and loss >= SHOWN_LOSS else None,
-                       closes.get(i))
+    return [MarkedWord(opens.get(i), word, noted and gold not in (tag, UNANNOTATED),
+                       loss if noted and loss >= SHOWN_LOSS else None, closes.get(i))
             for i, (word, tag, gold, loss) in enumerate(zip(sentence.words, tags, sentence.gold, sentence.loss,
                                                             strict=True))]

@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from ner.data import encoded, exclude
 from ner.data.encoded import Encoded
 from ner.evaluation.predict import Predictions, predict
-from ner.evaluation.predictions import TaggedSentence, sentences
+from ner.evaluation.predictions import TaggedSentence, annotated, sentences
 from ner.experiment import experiment
 from ner.options import Options, UserError
 from ner.tags import TagSet
@@ -106,8 +106,9 @@ def suspects(tagged: Iterable[TaggedSentence]) -> list[Suspect]:
     """
     found = []
     for one in tagged:
-        if one.gold != one.predicted:
-            sure, gold_is = min(one.confidence), math.exp(-max(one.loss))
+        known = annotated(one)
+        if known.gold != known.predicted:
+            sure, gold_is = min(known.confidence), math.exp(-max(known.loss))
             found.append(Suspect(one, sure / (sure + gold_is)))
     return found
 

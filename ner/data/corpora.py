@@ -16,7 +16,7 @@ from ner.data import hub, readers, sampling
 from ner.data.sentences import LANGUAGE, Raw, Sentence
 from ner.data.swiss import generate
 from ner.options import Options, UserError, shown
-from ner.tags import TagSet, tag_set
+from ner.tags import UNANNOTATED, TagSet, tag_set
 
 logger = logging.getLogger(__name__)
 PANX = "google/xtreme"
@@ -37,7 +37,8 @@ def load(options: Options, wanted: dict[str, list[str]] | None = None) -> tuple[
             raise UserError(f"{shown(lang)} cannot name a language; expected letters, digits and . + - _, as in pt-BR")
     read_in = {split: {lang: read(options, lang, split) for lang in langs} for split, langs in wanted.items()}
     typed = read_in.get("train") or next(iter(read_in.values()))
-    found = {tag[2:] for raw in typed.values() for sentence in raw.sentences for tag in sentence.tags if tag != "O"}
+    found = {tag[2:] for raw in typed.values() for sentence in raw.sentences for tag in sentence.tags
+             if tag not in ("O", UNANNOTATED)}
     tags = given_tags(options) or tag_set(found)
     corpus = {split: {lang: sampled(dataset(raw, lang, tags), lang, options) for lang, raw in langs.items()}
               for split, langs in read_in.items()}
@@ -89,12 +90,14 @@ def dataset(raw: Raw, lang: str, tags: TagSet) -> Dataset:
     columns: dict[str, list] = {"tokens": [], "ner_tags": [], "lang": [lang] * len(kept),
                                 "row": [row for row, _ in kept]}
     for _, sentence in kept:
-        unknown = next((i for i, tag in enumerate(sentence.tags) if tag not in tags.ids), None)
+        unknown = next((i for i, tag in enumerate(sentence.tags) if tag not in (*tags.names, UNANNOTATED)), None)
         if unknown is not None:
             raise UserError(f"{raw.place(sentence.line)}: the tag '{sentence.tags[unknown]}' of word {unknown + 1}, "
                             f"{sentence.tokens[unknown][:40]!r}, is not in the tag set {' '.join(tags.names)}")
         columns["tokens"].append(sentence.tokens)
         columns["ner_tags"].append(tags.labels(sentence.tags))
+    if all(label < 0 for labels in columns["ner_tags"] for label in labels):
+        raise UserError(f"{raw.source}: no word is annotated; expected tags")
     features = Features({"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=list(tags.names))),
                          "lang": Value("string"), "row": Value("int64")})
     return Dataset.from_dict(columns, features=features)

@@ -11,14 +11,14 @@ import numpy as np
 from datasets import Dataset
 
 from ner.data import alignment
-from ner.data.alignment import Window
+from ner.data.alignment import IGNORED, Window
 
 
 class Encoded(NamedTuple):
     """S sentences of N words."""
 
     tokens: list[list[str]]
-    gold: np.ndarray  # (N,) label of every word
+    gold: np.ndarray  # (N,) label of every word, -1 where nobody has annotated it
     windows: list[list[Window]]  # of every sentence
     source: list[tuple[str, int]]  # language and row in the source of every sentence
 
@@ -37,10 +37,16 @@ class Encoded(NamedTuple):
                                       for sentence in self.windows])
 
 
-def encode(rows: Dataset, tokenizer, max_length: int, stride: int | None = None) -> Encoded:
-    """Windows and gold labels of a data set."""
+def encode(rows: Dataset, tokenizer, max_length: int, stride: int | None = None, training: bool = False) -> Encoded:
+    """Windows and gold labels of a data set.
+
+    A word without annotation (-1) is not trained on; elsewhere it is predicted as the others are, with label 0 standing
+    in for the one that it lacks.
+    """
     tokens, labels = list(rows["tokens"]), list(rows["ner_tags"])
-    windows = alignment.encode(tokens, labels, tokenizer, max_length, stride)
+    stand_in = IGNORED if training else 0
+    windows = alignment.encode(tokens, [[stand_in if label < 0 else label for label in ids] for ids in labels],
+                               tokenizer, max_length, stride)
     gold = np.concatenate([np.asarray(ids, np.int64) for ids in labels])
     return Encoded(tokens, gold, windows, list(zip(rows["lang"], rows["row"], strict=True)))
 

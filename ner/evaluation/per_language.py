@@ -34,8 +34,11 @@ def interval_of(counts: np.ndarray) -> list[float] | None:
 
 
 def score(encoded: Encoded, predictions: Predictions, tags: TagSet, training: list[list[str]] | None) -> Scored:
-    """Scores of one language in the layout of results.json."""
-    data = (encoded.gold, predictions.labels, encoded.lengths, tags.names)
+    """Scores of one language in the layout of results.json, over the words that are annotated."""
+    known = encoded.gold >= 0
+    labels, loss, confidence = (values[known] for values in predictions)
+    lengths = np.array([int(part.sum()) for part in encoded.per_sentence(known)])
+    data = (encoded.gold[known], labels, lengths[lengths > 0], tags.names)
     types = scoring.entity_types(tags.names)
     counts = scoring.entity_counts(*data)
     metrics = scoring.scores(counts, types)
@@ -48,11 +51,13 @@ def score(encoded: Encoded, predictions: Predictions, tags: TagSet, training: li
             metrics["by_type"][name]["f1_ci95"] = interval if metrics["f1_ci95"] else None
     for mean in ("macro", "weighted"):
         metrics[mean]["f1_ci95"] = list(by_type[mean]) if metrics["f1_ci95"] else None
-    metrics["loss"] = float(predictions.loss.mean(dtype=np.float64))
+    metrics["loss"] = float(loss.mean(dtype=np.float64))
     metrics |= {"sentences": len(encoded.tokens), "words": len(encoded.gold)}
-    metrics |= calibration(predictions.confidence, predictions.labels == encoded.gold)
+    if not known.all():
+        metrics["words_without_annotation"] = int((~known).sum())
+    metrics |= calibration(confidence, labels == encoded.gold[known])
     if training is not None:
-        unseen = scoring.unseen(encoded.tokens, training)
+        unseen = scoring.unseen(encoded.tokens, training)[lengths > 0]
         metrics["unseen_sentences"] = int(unseen.sum())
         metrics["f1_unseen"] = scoring.scores(counts[unseen], types)["f1"] if unseen.any() else None
         metrics["f1_unseen_ci95"] = interval_of(counts[unseen])

@@ -27,7 +27,7 @@ class Predictions(NamedTuple):
     """Arrays over all N words of a corpus, in the input's order."""
 
     labels: np.ndarray  # (N,) predicted id
-    loss: np.ndarray  # (N,) cross-entropy of the gold label, in nats
+    loss: np.ndarray  # (N,) cross-entropy of the gold label, in nats; 0 for a word without annotation
     confidence: np.ndarray  # (N,) probability of the predicted label
 
 
@@ -51,6 +51,7 @@ def predict(model, encoded: Encoded, padding: Padding, accelerator: Accelerator,
     mine = (np.concatenate(places), torch.cat([part.cpu() for part in answers], 1).numpy()[:, np.concatenate(columns)])
     everyone = gather_object([mine]) if accelerator.num_processes > 1 else [mine]
     found = assemble(everyone, int(starts[-1]))
+    found.loss[encoded.gold < 0] = 0
     broken = np.flatnonzero(~np.isfinite(found.loss + found.confidence))
     if len(broken):
         raise UserError(f"the model answers with no finite numbers for {len(broken)} of {len(found.loss)} words: its "

@@ -4,6 +4,7 @@ A file holds words, gold and predicted tags, which is all that counts need: mode
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from ner.evaluation import scoring
 from ner.evaluation.predict import Predictions
 from ner.files import write_whole
 from ner.options import UserError, shown
-from ner.tags import TagSet
+from ner.tags import UNANNOTATED, TagSet
 
 
 class TaggedSentence(NamedTuple):
@@ -29,6 +30,16 @@ class TaggedSentence(NamedTuple):
     confidence: Sequence[float] = ()  # probability of the predicted tag
     lang: str = ""
     row: int = -1  # in the source
+
+
+def annotated(one: TaggedSentence) -> TaggedSentence:
+    """The sentence without the words that nobody has annotated, for which no prediction is right or wrong."""
+    if UNANNOTATED not in one.gold:
+        return one
+    kept = [tag != UNANNOTATED for tag in one.gold]
+    words, gold, predicted = (list(compress(values, kept)) for values in (one.words, one.gold, one.predicted))
+    loss, confidence = (list(compress(values, kept)) for values in (one.loss, one.confidence))
+    return TaggedSentence(words, gold, predicted, loss, confidence, one.lang, one.row)
 
 
 def sentences(encoded: Encoded, predictions: Predictions, tags: TagSet) -> list[TaggedSentence]:
@@ -73,6 +84,9 @@ def counts(paths: Sequence[Path]) -> tuple[list[np.ndarray], tuple[str, ...]]:
         if [(one.words, one.gold) for one in files[0]] != [(one.words, one.gold) for one in other]:
             raise UserError(f"{paths[0]} and {path}: {difference(files[0], other)}; "
                             "expected predictions for the same sentences")
+    files = [[one for one in map(annotated, file) if one.words] for file in files]
+    if not files[0]:
+        raise UserError(f"{paths[0]}: no word is annotated; expected gold tags in the second column")
     try:
         known = tags.tag_set({tag[2:] for file in files for one in file for tag in {*one.gold, *one.predicted}
                               if tag != "O"})

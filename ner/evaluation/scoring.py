@@ -96,7 +96,9 @@ def unseen(sentences: Iterable[Sequence[str]], training: Iterable[Sequence[str]]
 
 
 def confusion(gold: np.ndarray, predicted: np.ndarray, K: int) -> np.ndarray:
-    """(K, K) words by tag: rows gold, columns predicted."""
+    """(K, K) words by tag: rows gold, columns predicted. Words without annotation (gold -1) are left out."""
+    gold, predicted = np.asarray(gold), np.asarray(predicted)
+    gold, predicted = gold[gold != -1], predicted[gold != -1]
     gold, predicted = _labels(gold, predicted, K)
     return np.bincount(gold * K + predicted, minlength=K * K).reshape(K, K)
 

@@ -128,16 +128,14 @@ def load_data(options: Options, corpus: corpora.Corpus, tags: TagSet, tokenizer,
         every = len(training)
         training = exclude.without(training, options.exclude)
         accelerator.print(f"{options.exclude}: {every - len(training)} of {every} training sentences left out")
-    if not any(any(label != tags.ids["O"] for label in labels) for labels in training["ner_tags"]):
+    if not any(any(label not in (-1, tags.ids["O"]) for label in labels) for labels in training["ner_tags"]):
         raise UserError(f"training data: no entity in the {len(training)} training sentences; expected tags as B-PER")
     accelerator.print(corpora.count_table({**corpus, "train": by_language(training)}, tags), "\n")
 
-    def encode(rows) -> Encoded:
-        return encoded.encode(rows, tokenizer, options.max_length, options.stride)
-
-    validation, test = ({lang: encode(rows) for lang, rows in corpus[split].items()}
+    window = (tokenizer, options.max_length, options.stride)
+    validation, test = ({lang: encoded.encode(rows, *window) for lang, rows in corpus[split].items()}
                         for split in ("validation", "test"))
-    return encode(training), validation, test
+    return encoded.encode(training, *window, training=True), validation, test
 
 
 def make_model(options: Options, source: Path, config, rows: np.ndarray | None, tags: TagSet) -> torch.nn.Module:

@@ -21,6 +21,7 @@ def identity_of(state: Run) -> dict:
     table = pretrained.read_tensor(state.source, pretrained.WORD_EMBEDDINGS)
     content = hashlib.sha256()
     for encoded in [state.training, *state.validation.values(), *state.test.values()]:
+        content.update(encoded.gold.tobytes())
         for window in (window for sentence in encoded.windows for window in sentence):
             content.update(window.input_ids.tobytes() + window.labels.tobytes())
     return {**with_role(as_recipe(state.options), "changes_result"), "tag set": state.tags.names,

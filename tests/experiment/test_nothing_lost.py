@@ -92,21 +92,27 @@ def test_a_training_set_without_entities_is_refused(recipe, tmp_path, capsys):
 
 
 labels = st.integers(0, len(TAGS.names) - 1)
+gold_labels = st.integers(-1, len(TAGS.names) - 1)  # -1: without annotation
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.lists(st.tuples(labels, labels), min_size=1, max_size=6), min_size=1, max_size=5), st.booleans(),
+@given(st.lists(st.lists(st.tuples(gold_labels, labels), min_size=1, max_size=6), min_size=1, max_size=5), st.booleans(),
        st.booleans())
 def test_scoring_never_raises(sentences, without_gold, without_predictions):
     """Any gold and prediction; and what it gives can be shown, averaged and written."""
     words = [[f"w{i}" for i in range(len(one))] for one in sentences]
     gold, predicted = np.array([pair for one in sentences for pair in one]).T
-    gold, predicted = gold * (not without_gold), predicted * (not without_predictions)
+    gold = np.where((gold > 0) & without_gold, 0, gold)
+    gold[0] = max(gold[0], 0)  # a corpus has some annotation
+    predicted = predicted * (not without_predictions)
     encoded = Encoded(words, gold, [[] for _ in words], [("de", i) for i in range(len(words))])
     answers = Predictions(predicted, np.ones(len(gold), np.float32), np.full(len(gold), 0.5, np.float32))
     scored = {lang: per_language.score(encoded, answers, TAGS, training) for lang, training in
               {"de": None, "fr": words[:1], "it": []}.items()}
     one = scored["de"].metrics
-    assert (one["f1_ci95"] is None) == (len(words) == 1 or not (gold.any() or predicted.any()))
+    known = gold >= 0
+    scorable = [part for part in encoded.per_sentence(known) if part.any()]
+    entities = gold[known].any() or predicted[known].any()
+    assert (one["f1_ci95"] is None) == (len(scorable) == 1 or not entities)
     per_language.f1_table(scored)
     json.dumps(per_language.metrics_of(scored), allow_nan=False)
