@@ -8,6 +8,8 @@ import pytest
 from tests.helpers.bombs import HUGE, LAUGHS, nested, refused, sparse
 from tests.helpers.known import make_run, write_data
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory) -> Path:

@@ -262,6 +262,7 @@ def process(tmp_path, *argv, **environment):
     return subprocess.run(command, env=env, capture_output=True, text=True, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_hub_model_offline_is_one_sentence(tmp_path):
     done = process(tmp_path, "tag", "someone/some-model", "Bern", HF_HUB_OFFLINE="1")
     assert done.returncode == 2 and done.stdout == ""
@@ -269,6 +270,7 @@ def test_hub_model_offline_is_one_sentence(tmp_path):
     assert done.stderr.startswith("evaluate.py: model someone/some-model: neither a folder nor to be had from the Hub")
 
 
+@pytest.mark.slow
 def test_run_needs_no_network(run, tmp_path):
     done = process(tmp_path, "tag", run, "Anna")
     assert (done.returncode, done.stdout) == (0, "Anna\tB-PER\n"), done.stderr

@@ -18,6 +18,7 @@ def write_and_die(path: str, name: str) -> None:
     files.write_whole(Path(path), NEW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["os.fsync", "os.replace"])
 @pytest.mark.parametrize("before", [None, OLD])
 def test_a_kill_leaves_the_old_file_or_none(tmp_path, before, name):

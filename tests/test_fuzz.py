@@ -1,6 +1,10 @@
 """Fifty cases of the fuzzer: see tests/proofs/fuzz.py."""
 
+import pytest
+
 from tests.proofs import fuzz
+
+pytestmark = pytest.mark.slow
 
 
 def test_fifty_broken_inputs_end_in_an_answer_or_a_sentence():

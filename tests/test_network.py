@@ -5,9 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.helpers import runs
 from tests.helpers.corpora import CORPUS, write_hub
 from tests.helpers.paths import ROOT
+
+pytestmark = pytest.mark.slow
 
 # Every event of the interpreter's sockets but the question for the own machine's name is noted, and then refused.
 HOOK = """

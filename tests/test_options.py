@@ -296,6 +296,7 @@ finally:
     return shown.stdout
 
 
+@pytest.mark.slow
 def test_help_lists_every_option_with_default_and_without_torch():
     text = help_text()
     assert text.startswith("usage: train.py [--config FILE] [--OPTION VALUE ...]\n")

@@ -16,6 +16,8 @@ from ner.training import checkpoint
 from tests.helpers import doubles, runs, steps
 from tests.helpers.processes import together
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> Path:

@@ -11,6 +11,8 @@ from ner.model import pretrained
 from ner.options import resolve
 from ner.training import loop, optim
 
+pytestmark = pytest.mark.slow
+
 
 def train(dtype: torch.dtype, **plain):
     """Losses and weights after a few steps of the built-in encoder without dropout, and the active rows."""

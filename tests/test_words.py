@@ -95,6 +95,7 @@ def test_all_odd_words_of_a_data_set_of_the_hubs_layout(trained, tmp_path, monke
         check(trained, Options(dataset=folder, max_length=max_length, tags=list(TAGS)), rows, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_any_words_of_every_reader(trained, tmp_path, name):
     @often
@@ -108,6 +109,7 @@ def test_any_words_of_every_reader(trained, tmp_path, name):
     any_words()
 
 
+@pytest.mark.slow
 @often
 @given(st.lists(words, max_size=40).map(" ".join), st.integers(16, 40) | st.just(512))
 @example(" ".join(ODD), 16)

@@ -139,6 +139,7 @@ def test_containing(analysis):
     assert len(containing(analysis.sentences, None)) == 2
 
 
+@pytest.mark.slow
 def test_the_published_counts_of_german_pan_x(shared):
     options = Options(data_dir=str(shared / "panx"), fractions={"de": 0.629}, tags=list(TAGS.names))
     corpus, tags = corpora.load(options, {"validation": ["de"]})
@@ -231,6 +232,7 @@ def test_a_filter_chooses_sentences_but_not_tables(tmp_path, analysis):
     assert "with “&lt;”" in (tmp_path / "errors.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_time_grows_with_the_sentences():
     def analyse(count):
         rng = random.Random(0)

@@ -77,6 +77,7 @@ def test_a_study_without_any_finished_run_still_has_a_report(tmp_path):
     assert "0 of 9 runs are finished" in (tmp_path / "REPORT.md").read_text()
 
 
+@pytest.mark.slow
 def test_published_figures_stand_beside_test_sets_of_their_size_only(whole, tmp_path):
     text = re.sub(" +", " ", (whole[0] / "REPORT.md").read_text())
     assert "| each | 85.9 (+0.0) | 83.2 (-0.2) | 77.0 (+3.0) | 59.6 (+2.4) |" in text
@@ -120,6 +121,7 @@ def test_the_curve_takes_monolingual_runs_by_their_size(tmp_path):
     assert [n for n, _ in report.curve(runs, "it")] == [1680]
 
 
+@pytest.mark.slow
 def test_zero_shot_from_another_language_than_the_published_one(tmp_path):
     report.write_report(make_study(tmp_path / "study", ["it", "fr", "fr-1000", "fr-250"]), {})
     text = (tmp_path / "study" / "REPORT.md").read_text()
@@ -153,6 +155,7 @@ def test_results_of_several_seeds_show_their_deviation_and_hide_the_single_runs(
     assert rows_under((tmp_path / "REPORT.md").read_text(), "All runs")["de"][2] == "85.9 ± 0.4 (84.6–87.2)"
 
 
+@pytest.mark.slow
 def test_data_of_several_seeds_are_counted(tmp_path):
     results = fake_results("de")
     results["options"] |= {"data_dir": None, "dataset": "swiss", "fractions": {}, "eval_langs": ["de"],
@@ -187,6 +190,7 @@ def test_a_single_run_a_score_without_training_and_an_empty_folder(tmp_path):
         report.write_report(tmp_path / "empty", {})
 
 
+@pytest.mark.slow
 def test_data_table_counts_the_built_in_corpus(tmp_path):
     results = fake_results("de")
     results["options"] |= {"data_dir": None, "dataset": "swiss", "fractions": {}, "eval_langs": ["de"]}

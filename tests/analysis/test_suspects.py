@@ -85,6 +85,7 @@ def test_a_file_that_means_nothing_or_everything_is_refused(training, tmp_path):
         exclude.without(training, str(tmp_path / "nowhere"))
 
 
+@pytest.mark.slow
 def test_a_run_trains_without_them_and_keeps_validation_and_test(training, tmp_path):
     path = listed(tmp_path / "f.tsv", [place(training, i) for i in (1, 2)])
     state = experiment.build(replace(SMALL, exclude=path), tmp_path, Accelerator())
@@ -151,6 +152,7 @@ def test_mistakes_on_the_command_line(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_wrong_annotations_are_found(tmp_path):
     """At least 70 % of the first n suspects are the n wrong annotations of 5 % of the sentences (measured: 83 %)."""
     right, count = proof.prove(tmp_path, sentences=5000, layers=3, epochs=2, batch_size=16, rate=5e-4)

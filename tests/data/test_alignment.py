@@ -97,6 +97,7 @@ def transformers_labels(word_ids: list[int | None], labels: list[int]) -> list[i
     return [labels[word] if first else IGNORED for word, first in zip(word_ids, firsts)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lang", ["de", "fr", "it", "en"])
 def test_equals_transformers_on_panx(shared, tokenizer, lang):
     sentences = readers.read_file(shared / "panx" / lang / "test", lang)[:1500]
@@ -243,6 +244,7 @@ def test_nothing_is_remembered(tokenizer, bytes_tokenizer):
     assert changed.convert_tokens_to_ids("mat") in after and after != before
 
 
+@pytest.mark.slow
 def test_as_fast_as_the_tokeniser_itself(shared, tokenizer):
     words = [sentence.tokens for sentence in readers.read_file(shared / "panx" / "de" / "train", "de")[:12580]]
     labels = [[0] * len(tokens) for tokens in words]

@@ -291,6 +291,7 @@ def test_any_bytes_are_read_or_refused(tmp_path, content, name):
         assert sentences and all(len(tokens) == len(tags) > 0 and all(tokens) for tokens, tags, _ in sentences)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lang", ["de", "fr", "it", "en"])
 def test_panx_sentence_counts(shared, lang):
     folder = shared / "panx"

@@ -88,6 +88,7 @@ def test_a_shorter_corpus_is_the_beginning_of_a_longer_one(lang, training):
     assert generate.generate(lang, 700) == training[lang][:700]
 
 
+@pytest.mark.slow
 def test_the_same_in_every_process(training):
     program = "from ner.data.swiss import generate as g; print([g.sentences(lang, 'train') for lang in g.LANGS])"
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONIOENCODING": "utf-8"}

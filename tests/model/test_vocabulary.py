@@ -103,6 +103,7 @@ def test_compact_training_is_full_training(steps, tolerance, max_norm):
     assert relative(forgotten, trained) > 10 * tolerance, "without the decay the test notices"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_norm", [1e9, 0.5])
 def test_through_the_real_pieces(tmp_path, max_norm):
     """Folder -> load_model(rows) -> adamw -> full_table, over a run with a linear schedule: table and predictions."""

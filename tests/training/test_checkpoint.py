@@ -98,6 +98,7 @@ def test_damage_is_noticed_and_the_older_one_serves(tmp_path, written, name, dam
     assert checkpoint.newest(tmp_path) == (tmp_path / "step-1", [tmp_path / "step-2"])
 
 
+@pytest.mark.slow
 def test_every_byte_counts(tmp_path, written):
     """A flip anywhere in the two small files, and in places of the large ones."""
     shutil.copytree(written / "step-2", tmp_path, dirs_exist_ok=True)
@@ -187,6 +188,7 @@ def test_what_differs_is_listed(written):
     assert with_role({"log_every": 2, "output_dir": "x", "checkpoint_every": "epoch"}, "changes_result") == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", FILES)
 def test_a_write_that_fails_loses_neither_the_older_one_nor_its_message(tmp_path, monkeypatch, failing):
     write(tmp_path, 1)
