@@ -13,6 +13,8 @@ from datasets import Dataset
 from ner.data import alignment
 from ner.data.alignment import IGNORED, Window
 
+MOST_WINDOWS = 8  # of a sentence that is trained on as a whole
+
 
 class Encoded(NamedTuple):
     """S sentences of N words."""
@@ -49,6 +51,26 @@ def encode(rows: Dataset, tokenizer, max_length: int, stride: int | None = None,
                                tokenizer, max_length, stride)
     gold = np.concatenate([np.asarray(ids, np.int64) for ids in labels])
     return Encoded(tokens, gold, windows, list(zip(rows["lang"], rows["row"], strict=True)))
+
+
+def in_windows(encoded: Encoded) -> Encoded:
+    """For training: a sentence of more than `MOST_WINDOWS` windows, as a file without blank lines is one, becomes one
+    sentence for each window, so that neither a step nor its memory grows with the length of a text."""
+    tokens, gold, windows, source = [], [], [], []
+    for words, labels, found, place in zip(encoded.tokens, encoded.per_sentence(encoded.gold), encoded.windows,
+                                           encoded.source, strict=True):
+        if len(found) <= MOST_WINDOWS:
+            parts = [(0, len(words), found)]
+        else:
+            starts = [window.first_word for window in found]
+            parts = [(start, end, [window._replace(first_word=0)])
+                     for window, start, end in zip(found, starts, [*starts[1:], len(words)], strict=True)]
+        for start, end, part in parts:
+            tokens.append(words[start:end])
+            gold.append(labels[start:end])
+            windows.append(part)
+            source.append(place)
+    return Encoded(tokens, np.concatenate(gold), windows, source)
 
 
 def unlabelled(tokens: list[list[str]], tokenizer, max_length: int, stride: int | None = None) -> Encoded:

@@ -135,7 +135,7 @@ def load_data(options: Options, corpus: corpora.Corpus, tags: TagSet, tokenizer,
     window = (tokenizer, options.max_length, options.stride)
     validation, test = ({lang: encoded.encode(rows, *window) for lang, rows in corpus[split].items()}
                         for split in ("validation", "test"))
-    return encoded.encode(training, *window, training=True), validation, test
+    return encoded.in_windows(encoded.encode(training, *window, training=True)), validation, test
 
 
 def make_model(options: Options, source: Path, config, rows: np.ndarray | None, tags: TagSet) -> torch.nn.Module:
