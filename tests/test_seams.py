@@ -16,6 +16,7 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer
 from ner.model.roberta import TokenClassifier
 from ner.training import optim
 from tests.helpers import doubles, runs, seams
+from tests.helpers.crf import CrfHead
 from tests.helpers.models import batch_of, small_config
 from tests.helpers.processes import together
 
@@ -218,7 +219,7 @@ def test_smoothing_and_weights_change_the_training_loss_and_are_continued(recipe
 
 
 @pytest.mark.parametrize("options, message", [
-    (("--class_weights", "PRE=2"), "class_weights: 'PRE' is no type of the tag set; expected O, PER, ORG, LOC"),
+    (("--class_weights", "PRE=2"), "class_weights: 'PRE' is not a type of the tag set; expected O, PER, ORG, LOC"),
     (("--class_weights", "PER=0"), "class_weights: expected factors above 0"),
     (("--label_smoothing", "1"), "label_smoothing: expected 0 up to below 1"),
     (("--freeze", "3"), "has 2 layers, found 3"),
@@ -241,3 +242,11 @@ def test_an_optimizer_without_decoupled_decay(recipe, tmp_path):
     run(recipe, tmp_path / "whole", *options, prepare=prepare)
     stopped_and_continued(recipe, tmp_path / "stopped", *options, prepare=prepare)
     runs.assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_a_head_with_a_loss_of_its_own_refuses_options_that_it_would_ignore(recipe, tmp_path, monkeypatch, capsys):
+    import train
+
+    doubles.replace(monkeypatch, "Head", CrfHead)
+    assert train.main(runs.arguments(recipe, tmp_path / "run", "--label_smoothing", "0.1")) == 2
+    assert "the head has a loss of its own" in capsys.readouterr().err

@@ -35,8 +35,7 @@ from ner.experiment.run import (
 )
 from ner.files import write_whole
 from ner.model import pretrained, roberta, vocabulary
-from ner.model.head import Head
-from ner.options import Options, UserError, as_recipe, shown
+from ner.options import Options, UserError, as_recipe
 from ner.tags import TagSet
 from ner.training import checkpoint, loop, machine, optim
 from ner.training.signals import Stopped, StopSignals
@@ -149,14 +148,7 @@ def make_model(options: Options, source: Path, config, rows: np.ndarray | None, 
         config.classifier_dropout = options.dropout
     generator = torch.Generator().manual_seed(options.seed)
     model = pretrained.load_model(source, config, options.attention, rows, generator, tags.names)
-    if (options.label_smoothing or options.class_weights) and type(model.classifier).loss is not Head.loss:
-        raise UserError("label_smoothing, class_weights: the head has a loss of its own, which knows neither")
-    model.classifier.label_smoothing = options.label_smoothing
-    if options.class_weights:
-        if unknown := options.class_weights.keys() - {"O", *tags.types}:
-            raise UserError(f"class_weights: {shown(min(unknown))} is no type of the tag set; "
-                            f"expected O, {', '.join(tags.types)}")
-        model.classifier.class_weights = [options.class_weights.get(name.split("-", 1)[-1], 1.0) for name in tags.names]
+    model.classifier.configure(options, tags)
     if options.freeze is not None:
         if options.freeze > config.num_hidden_layers:
             raise UserError(f"freeze: {options.model} has {config.num_hidden_layers} layers, found {options.freeze}")

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ner.model.cpu import Dropout, Linear
+from ner.options import Options, UserError, shown
+from ner.tags import TagSet
 
 
 class Head(Linear):
@@ -27,6 +29,18 @@ class Head(Linear):
         self.dropout = Dropout(config.hidden_dropout_prob if dropout is None else dropout)
         self.label_smoothing = 0.0
         self.class_weights: list[float] | None = None
+
+    def configure(self, options: Options, tags: TagSet) -> None:
+        """Take the options of the loss. ``UserError`` for a type outside the tag set, or for a head whose own loss would
+        ignore them."""
+        if (options.label_smoothing or options.class_weights) and type(self).loss is not Head.loss:
+            raise UserError("label_smoothing, class_weights: the head has a loss of its own, which ignores them")
+        if unknown := options.class_weights.keys() - {"O", *tags.types}:
+            raise UserError(f"class_weights: {shown(min(unknown))} is not a type of the tag set; "
+                            f"expected O, {', '.join(tags.types)}")
+        self.label_smoothing = options.label_smoothing
+        if options.class_weights:
+            self.class_weights = [options.class_weights.get(name.split("-", 1)[-1], 1.0) for name in tags.names]
 
     def initialise(self, std: float, generator: torch.Generator) -> None:
         """New weights, as transformers draws them: normal, no bias."""
