@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
 from ner.data.readers import read_file
-from ner.data.text import Word, entities, split_words
+from ner.data.text import Word, entities, is_spaceless, split_words
 
 CHARACTERS = "aZnésmt25I٢①🯲 \n\u00a0\u2028\x85'’‘\".,:;!-–—/&@«»„“()*\u0301\u200b\u200d\u200f\ufe0f🇨👩🏽→"
+CHARACTERS += "東の、ー한ก\u0e31\u0e49\u0e33๒ខ\u17d2\u1039"
 PIECES = ["don't", "n't", "'s", "it’s", "'til", "Dr.", "U.S.", "II.", "1.", "2,5", "...", "--", " ", "''", "(", "-"]
 ANY_TEXT = st.text() | st.text(CHARACTERS) | st.lists(st.sampled_from(PIECES)).map("".join)
 
@@ -42,6 +43,42 @@ def words(text: str) -> list[str]:
 ])
 def test_words(text, expected):
     assert words(text) == (expected.split("|") if expected else [])
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("安娜住在伯尔尼。", "安|娜|住|在|伯|尔|尼|。"),
+    ("2009年、AC Bernへ3.5％増えた！", "2009|年|、|AC|Bern|へ|3.5|％|増|え|た|！"),
+    ("ＮＨＫは「ラジオー・々」ﾃﾚﾋﾞ", "ＮＨＫ|は|「|ラ|ジ|オ|ー|・|々|」|ﾃ|ﾚ|ﾋ|ﾞ"),
+    ("葛\U000e0100城か\u3099", "葛\U000e0100|城|か\u3099"),
+    ("\U00020bb7野家㈱", "\U00020bb7|野|家|㈱"),
+    ("น้ำใจที่กรุงเทพ ๒๕๔๒ Bern", "น้ำ|ใ|จ|ที่|ก|รุ|ง|เ|ท|พ|๒๕๔๒|Bern"),
+    ("ສະບາຍດີ ຄຳ", "ສ|ະ|ບ|າ|ຍ|ດີ|ຄຳ"),
+    ("ភ្នំពេញ\u200bជា ១២", "ភ្នំ|ពេ|ញ\u200b|ជា|១២"),
+    ("မြန်မာ၊ အင်္ဂ", "မြ|န်|မာ|၊|အ|င်္ဂ"),
+    ("Dr.王明 No.一", "Dr.|王|明|No.|一"),
+])
+def test_scripts_without_spaces(text, expected):
+    """A word per character with its marks; Latin words and numbers stay words."""
+    assert words(text) == expected.split("|")
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("스위스의 베른에서 2,5년.", "스위스의|베른에서|2,5년|."),
+    ("金대통령(金安娜)은 베른에", "金대통령|(|金安娜|)|은|베른에"),
+    ("La poète 安娜, née à Berne (伯尔尼).", "La|poète|安娜|,|née|à|Berne|(|伯尔尼|)|."),
+    ("हिन्दी में", "हिन्दी|में"),
+])
+def test_scripts_with_spaces(text, expected):
+    """Korean, and characters of another script in a text with spaces: as the text has them."""
+    assert words(text) == expected.split("|")
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("Bern 東京", False), ("Bern 東京都", True), ("Berne 東京都", False), ("Berne 東京都庁", True),
+    ("東京 (Tokyo, capital)", True), ("(Tokyo 東京都庁)", True), ("Tokyo (東京都庁舎前)", False), ("、。 1", True),
+    ("", False)])
+def test_is_spaceless(text, expected):
+    assert is_spaceless(text) == expected
 
 
 @pytest.mark.parametrize(("text", "expected"), [
@@ -85,10 +122,13 @@ def test_every_character_but_white_space_belongs_to_one_word(text):
 @given(ANY_TEXT)
 @example("it's--it's①a'①\U0001fbf2,2")
 def test_a_word_is_not_split_again(text):
-    """But for a period that the following words kept on, and nonsense before n't, as in `it'sn't`."""
+    """But for a period that the following words kept on, nonsense before n't, as in `it'sn't`, and a word of another
+    script than the text's."""
     found = split_words(text)
     for word, following in zip(found, [*found[1:], Word("", 0, 0)]):
         if following.start == word.end and re.fullmatch("n['’]t", following.text, re.IGNORECASE):
+            continue
+        if is_spaceless(word.text) != is_spaceless(text):
             continue
         ends_sentence = word.text[-1] == "." and word.text.strip(".") != ""
         assert words(word.text) == ([word.text[:-1], "."] if ends_sentence else [word.text])
@@ -101,6 +141,17 @@ def test_words_of_panx(shared, lang, share):
     plain = [s for s in sentences if not re.search(r"''|``|[*=|\[\]]| ' ", " ".join(s))]
     typed = [re.sub(r" (?=[.,;:!?)%]|('s|n't|'re|'m|'ll)\b)|(?<=[($]) ", "", " ".join(s)) for s in plain]
     agreeing = sum(words(text) == s for text, s in zip(typed, plain))
+    assert len(plain) > 5000 and agreeing / len(plain) > share
+
+
+@pytest.mark.parametrize(("lang", "share"), [("ja", 0.999), ("zh", 0.995)])
+def test_characters_of_panx(shared, lang, share):
+    """Sentences without markup, letters or digits of other scripts; `#` is PAN-X's word for a space."""
+    sentences = [s.tokens for s in read_file(shared / "panx" / lang / "dev", lang)]
+    other = re.compile(r"''|``| ' |[*=|\[\]]|None|\d|[^\W\d_\u2e80-\U0003ffff]")
+    plain = [s for s in sentences if not other.search(" ".join(s))]
+    typed = ["".join(" " if word == "#" else word for word in s) for s in plain]
+    agreeing = sum(words(text) == [word for word in s if word != "#"] for text, s in zip(typed, plain))
     assert len(plain) > 5000 and agreeing / len(plain) > share
 
 
