@@ -92,7 +92,7 @@ def split_words(text: str) -> list[Word]:
 
 
 def is_spaceless(text: str) -> bool:
-    """Whether at least two in five letters are of scripts without spaces; those in brackets count if there are no others.
+    """Whether at least two in five letters, not counting those in brackets if there are others, are of such a script.
 
     A Chinese name in a French sentence is one word in PAN-X. None of its training sentences in de, fr, it, en, es, nl
     and ru reaches two in five; of those with such characters in ja and zh, 98 % and 97 % do.
