@@ -22,9 +22,13 @@ def parser() -> Parser:
     tag = commands.add_parser("tag", allow_abbrev=False, help="tag text")
     add_model(tag)
     tag.add_argument("text", nargs="+", help="texts, or - for lines on standard input")
+    tag.add_argument("--pretokenized", action="store_true",
+                     help='a text is words between spaces, or JSON as {"tokens": ["Anna", "wohnt"]}; kept as they are')
+    tag.add_argument("--threshold", type=float, default=0, metavar="P",
+                     help="leave out entities with a score below P, from 0 to 1 [0]")
     form = tag.add_mutually_exclusive_group()
     form.add_argument("--jsonl", action="store_true",
-                      help="a JSON line a text: entities with character offsets and scores")
+                      help="a JSON line per text: entities with character offsets and scores")
     form.add_argument("--subwords", action="store_true", help="a table of subword, id, word number and tag")
     errors = commands.add_parser("errors", allow_abbrev=False,
                                  help="where a model is wrong: tables, pictures, an HTML page")
@@ -115,15 +119,19 @@ def run_score(args) -> None:
 
 
 def run_tag(args) -> None:
+    if not 0 <= args.threshold <= 1:
+        raise UserError(f"--threshold: expected a number from 0 to 1, found {args.threshold:g}")
     from ner.inference import tag
     from ner.inference.trained import load, options_of
     from ner.training import machine
 
     accelerator = machine.accelerator(options_of(args.model).mixed_precision)
     trained = load(args.model, accelerator, args.model_revision)
-    texts = tag.lines(sys.stdin) if args.text == ["-"] else args.text
+    lines, source = (tag.lines(sys.stdin), "standard input:") if args.text == ["-"] else (args.text, "text ")
+    texts = tag.read_texts(lines, source, args.pretokenized)
     for number, part in enumerate(tag.batches(texts)):
         for place, tagged in enumerate(tag.tag(trained, part, accelerator)):
+            tagged = tag.without_doubtful(tagged, args.threshold)
             if args.jsonl:
                 shown = tag.as_json(tagged)
             else:

@@ -222,6 +222,40 @@ def test_tag_standard_input(run, capsys, monkeypatch):
     assert status == 0 and shown == "Anna\tB-PER\n\n\nGenf\tB-LOC\nwohnt\tO\n" + "\nin\tO\n" * 300
 
 
+def test_tag_words_that_are_given(run, capsys, monkeypatch):
+    """Words between spaces and JSON lines, with the marks of Windows."""
+    text = '\ufeffAnna wohnt. (Bern)\r\n\r\n{"tokens": ["in", "Bern", "Genf Ost"]}\r\n'
+    columns = ["Anna\tB-PER\nwohnt.\tO\n(Bern)\tO\n", "", "in\tO\nBern\tB-LOC\nGenf Ost\tB-LOC\n"]
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text, newline=""))
+    status, shown, _ = call(capsys, "tag", run, "-", "--pretokenized")
+    assert status == 0 and shown == "\n".join(columns)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text, newline=""))
+    status, shown, _ = call(capsys, "tag", run, "-", "--pretokenized", "--jsonl")
+    found = [json.loads(line) for line in shown.splitlines()]
+    assert status == 0 and [one["text"] for one in found] == ["Anna wohnt. (Bern)", "", "in Bern Genf Ost"]
+    assert [entity["text"] for entity in found[2]["entities"]] == ["Bern", "Genf Ost"]
+    assert found[2]["entities"][1]["start"] == 8 and found[2]["entities"][1]["end"] == 16
+    assert call(capsys, "tag", run, "Anna wohnt.", "--pretokenized")[1] == "Anna\tB-PER\nwohnt.\tO\n"
+
+
+def test_tag_a_clause_in_chinese(tmp_path, capsys):
+    """A character per word, so that what the model knows is found."""
+    model = lexicon_folder(tmp_path / "model", lexicon={"伯": "B-LOC", "尔": "I-LOC", "尼": "I-LOC"},
+                           words=["安", "娜", "住", "在", "伯", "尔", "尼"])
+    status, shown, _ = call(capsys, "tag", model, "安娜住在伯尔尼，1999年。", "--jsonl")
+    assert status == 0 and [(e["text"], e["start"]) for e in json.loads(shown)["entities"]] == [("伯尔尼", 4)]
+
+
+def test_tag_threshold(run, capsys):
+    _, shown, _ = call(capsys, "tag", run, "--jsonl", "Anna in Bern")
+    scores = [entity["score"] for entity in json.loads(shown)["entities"]]
+    assert len(scores) == 2
+    for threshold, kept in ((0, 2), (min(scores) - 1e-6, 2), (max(scores) + 1e-6, 0), (1, 0)):
+        _, shown, _ = call(capsys, "tag", run, "--jsonl", "Anna in Bern", "--threshold", threshold)
+        assert len(json.loads(shown)["entities"]) == kept
+    assert call(capsys, "tag", run, "Anna in Bern", "--threshold", 1)[:2] == (0, "Anna\tO\nin\tO\nBern\tO\n")
+
+
 def test_tag_3000_words(run, capsys):
     words = ["Bern", "und", "Anna"] * 1000
     status, shown, _ = call(capsys, "tag", run, " ".join(words))
@@ -233,6 +267,14 @@ def test_tag_refuses(run, tmp_path, capsys, monkeypatch):
     assert "holds no model/" in refused(capsys, "tag", make_unfinished(tmp_path / "unfinished", run), "x")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Bern\nZ\xfcrich\n"), encoding="utf-8"))
     assert "standard input is not UTF-8" in refused(capsys, "tag", run, "-")
+    monkeypatch.setattr(sys, "stdin", io.StringIO('Bern\n{"tokens": [1]}\n'))
+    assert refused(capsys, "tag", run, "-", "--pretokenized") == (
+        "evaluate.py: standard input:2: no list of strings under 'tokens'; "
+        'expected {"tokens": ["Anna", ...]} or words between spaces')
+    for threshold in ("1.1", "-0.5", "nan"):
+        sentence = refused(capsys, "tag", run, "x", f"--threshold={threshold}")
+        assert sentence == f"evaluate.py: --threshold: expected a number from 0 to 1, found {threshold}"
+    assert "--threshold: invalid float value: 'high'" in refused(capsys, "tag", run, "x", "--threshold", "high")
     assert "required: text" in refused(capsys, "tag", run)
 
 
@@ -253,13 +295,14 @@ socket.socket.connect = socket.getaddrinfo = refuse
 """
 
 
-def process(tmp_path, *argv, **environment):
+def process(tmp_path, *argv, standard_input="", **environment):
     """evaluate.py in a process of its own, in which sockets are refused."""
     (tmp_path / "site").mkdir(exist_ok=True)
     (tmp_path / "site" / "sitecustomize.py").write_text(NO_SOCKETS)
     env = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "HF_HOME": str(tmp_path / "hub"), **environment}
     command = [sys.executable, ROOT / "evaluate.py", *map(str, argv)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, cwd=tmp_path)
+    return subprocess.run(command, env=env, capture_output=True, encoding="utf-8", cwd=tmp_path,
+                          input=standard_input)
 
 
 @pytest.mark.slow
@@ -274,3 +317,10 @@ def test_hub_model_offline_is_one_sentence(tmp_path):
 def test_run_needs_no_network(run, tmp_path):
     done = process(tmp_path, "tag", run, "Anna")
     assert (done.returncode, done.stdout) == (0, "Anna\tB-PER\n"), done.stderr
+
+
+@pytest.mark.slow
+def test_standard_input_of_windows(run, tmp_path):
+    done = process(tmp_path, "tag", run, "-", "--pretokenized", "--threshold", "0.1", standard_input=
+                   '\ufeffAnna in\r\n{"tokens": ["Bern"]}\r\n')
+    assert (done.returncode, done.stdout) == (0, "Anna\tB-PER\nin\tO\n\nBern\tB-LOC\n"), done.stderr

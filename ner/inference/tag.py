@@ -1,6 +1,7 @@
-"""Raw texts -> tags and entities, in the forms that ``evaluate.py tag`` prints."""
+"""Texts, raw or split into words already -> tags and entities, in the forms that ``evaluate.py tag`` prints."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
@@ -8,41 +9,118 @@ from typing import NamedTuple
 from accelerate import Accelerator
 from tabulate import tabulate
 
-from ner.data import alignment, encoded, text
+from ner.data import alignment, encoded
 from ner.data.collate import padding_of
+from ner.data.sentences import NOT_IN_A_WORD
+from ner.data.text import Word, entities, split_words
 from ner.evaluation.predict import predict
 from ner.inference.trained import Trained
 from ner.options import UserError
+from ner.tags import spans
 
 MAX_CHARACTERS = 1 << 20  # of one text: a line without an end is refused before it fills the memory
+JSON_OBJECT = re.compile(r'\s*\{\s*"[^"]*"\s*:')
+
+
+class Text(NamedTuple):
+    """A text and its words, which are empty where it holds nothing but white space."""
+
+    text: str
+    words: list[Word]
 
 
 class TaggedText(NamedTuple):
-    """A raw text, and a tag with its probability for each word of it."""
+    """A text, and a tag with its probability for each word of it."""
 
     text: str
-    words: list[text.Word]
+    words: list[Word]
     tags: list[str]
     confidence: list[float]
 
 
-def tag(trained: Trained, texts: list[str], accelerator: Accelerator) -> list[TaggedText]:
-    """Raw texts, split into words as the training data is, tagged; one without words has no tags. ``UserError`` where a
-    text holds bytes that are not UTF-8 (they come as surrogates) or is longer than `MAX_CHARACTERS`."""
-    for one in texts:
-        if len(one) > MAX_CHARACTERS:
-            raise UserError(f"the text {one[:20]!r}... is longer than {MAX_CHARACTERS:,} characters; expected a page")
-        if any("\ud800" <= character <= "\udfff" for character in one):
-            raise UserError(f"the text {one[:40]!r} is not UTF-8; expected UTF-8")
-    words = [text.split_words(one) for one in texts]
-    tokens = [[word.text for word in one] for one in words]
+def lines(stream) -> Iterator[str]:
+    """The lines of a text stream without their ends and byte order marks (files one after another have several); one
+    longer than `MAX_CHARACTERS` is cut just beyond that."""
+    try:
+        while line := stream.readline(MAX_CHARACTERS + 1):
+            yield line.removesuffix("\n").removesuffix("\r").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise UserError(f"standard input is not UTF-8 ({error.reason}); expected UTF-8") from None
+
+
+def read_texts(lines: Iterable[str], source: str = "text ", pretokenized: bool = False) -> Iterator[Text]:
+    """Each line with its words: split as the training data is or, if `pretokenized`, at white space alone, where a JSON
+    object has them under "tokens". ``UserError`` names `source` and the number of a line that is too long, is not UTF-8
+    (such bytes come as surrogates) or is JSON without words."""
+    for number, line in enumerate(lines, start=1):
+        try:
+            if len(line) > MAX_CHARACTERS:
+                raise ValueError(f"{line[:20]!r}... is longer than {MAX_CHARACTERS:,} characters; expected a page")
+            if any("\ud800" <= character <= "\udfff" for character in line):
+                raise ValueError(f"{line[:40]!r} is not UTF-8; expected UTF-8")
+            yield joined(given_words(line)) if pretokenized else Text(line, split_words(line))
+        except ValueError as error:
+            raise UserError(f"{source}{number}: {error}") from None
+
+
+def given_words(line: str) -> list[str]:
+    """The words of a line that is split already."""
+    if not JSON_OBJECT.match(line):
+        return line.split()
+    expected = 'expected {"tokens": ["Anna", ...]} or words between spaces'
+    try:
+        tokens = json.loads(line).get("tokens")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({getattr(error, 'msg', error)}); {expected}") from None
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise ValueError(f"no list of strings under 'tokens'; {expected}")
+    for position, token in enumerate(tokens, start=1):
+        if not token:
+            raise ValueError(f"word {position} is empty; expected only words under 'tokens'")
+        if bad := NOT_IN_A_WORD.search(token):
+            raise ValueError(f"{bad[0]!r} inside word {position}, {token[:40]!r}; expected a word without it")
+    return tokens
+
+
+def joined(tokens: list[str]) -> Text:
+    """``["Anna", "K."] -> ("Anna K.", [("Anna", 0, 4), ("K.", 5, 7)])``"""
+    words, start = [], 0
+    for token in tokens:
+        words.append(Word(token, start, start + len(token)))
+        start += len(token) + 1
+    return Text(" ".join(tokens), words)
+
+
+def batches(texts: Iterable[Text], size: int = 256) -> Iterator[list[Text]]:
+    """`size` texts at a time, so that a long stream is answered as it comes."""
+    texts = iter(texts)
+    while part := list(islice(texts, size)):
+        yield part
+
+
+def tag(trained: Trained, texts: list[Text], accelerator: Accelerator) -> list[TaggedText]:
+    """A tag for every word of every text; a text without words has no tags."""
+    tokens = [[word.text for word in one.words] for one in texts]
     options = trained.options
     sentences = encoded.unlabelled([t for t in tokens if t], trained.tokenizer, options.max_length, options.stride)
     found = predict(trained.model, sentences, padding_of(trained.tokenizer), accelerator)
     lengths = [len(t) for t in tokens]
-    return [TaggedText(one, split, trained.tags.names_of(labels), confidence.tolist())
-            for one, split, labels, confidence in zip(texts, words, encoded.per_sentence(found.labels, lengths),
-                                                      encoded.per_sentence(found.confidence, lengths), strict=True)]
+    return [TaggedText(one.text, one.words, trained.tags.names_of(labels), confidence.tolist())
+            for one, labels, confidence in zip(texts, encoded.per_sentence(found.labels, lengths),
+                                               encoded.per_sentence(found.confidence, lengths), strict=True)]
+
+
+def without_doubtful(tagged: TaggedText, threshold: float) -> TaggedText:
+    """The words of entities whose score, as in `as_json`, is below `threshold` tagged O."""
+    tags = list(tagged.tags)
+    for (first, end, _), entity in zip(spans(tags), entities_of(tagged), strict=True):
+        if entity["score"] < threshold:
+            tags[first:end] = ["O"] * (end - first)
+    return tagged._replace(tags=tags)
+
+
+def entities_of(tagged: TaggedText) -> list[dict]:
+    return entities(tagged.tags, tagged.words, tagged.text, tagged.confidence)
 
 
 def as_columns(tagged: TaggedText) -> str:
@@ -52,8 +130,7 @@ def as_columns(tagged: TaggedText) -> str:
 
 def as_json(tagged: TaggedText) -> str:
     """One line: the text and its entities with character offsets and scores."""
-    found = text.entities(tagged.tags, tagged.words, tagged.text, tagged.confidence)
-    return json.dumps({"text": tagged.text, "entities": found}, ensure_ascii=False) + "\n"
+    return json.dumps({"text": tagged.text, "entities": entities_of(tagged)}, ensure_ascii=False) + "\n"
 
 
 def as_subwords(tagged: TaggedText, trained: Trained) -> str:
@@ -68,19 +145,3 @@ def as_subwords(tagged: TaggedText, trained: Trained) -> str:
             for subword, (piece, number, name) in zip(subwords, pieces, strict=True)]
     return tabulate(rows, ["subword", "id", "word", "tag"], "plain", disable_numparse=True,
                     colalign=["left", "right", "right", "left"]) + "\n"
-
-
-def lines(stream) -> Iterator[str]:
-    """The lines of a text stream without their ends; one that is longer than `MAX_CHARACTERS` comes cut just beyond."""
-    try:
-        while line := stream.readline(MAX_CHARACTERS + 1):
-            yield line.removesuffix("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"standard input is not UTF-8 ({error.reason}); expected UTF-8") from None
-
-
-def batches(texts: Iterable[str], size: int = 256) -> Iterator[list[str]]:
-    """`size` texts at a time, so that a long stream is answered as it comes."""
-    texts = iter(texts)
-    while part := list(islice(texts, size)):
-        yield part

@@ -32,6 +32,7 @@ def make_run(run, data, **changes):
     return run
 
 
-def tag(trained, *texts):
+def tag(trained, *texts, pretokenized=False):
     """Each text tagged."""
-    return tag_module.tag(trained, list(texts), Accelerator(cpu=True))
+    read = tag_module.read_texts(texts, pretokenized=pretokenized)
+    return tag_module.tag(trained, list(read), Accelerator(cpu=True))

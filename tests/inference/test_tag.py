@@ -8,7 +8,10 @@ import pytest
 import torch
 import yaml
 from accelerate import Accelerator
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ner.data.text import split_words
 from ner.inference import tag as tag_module
 from ner.inference.trained import load, score
 from ner.options import Options, UserError, as_recipe
@@ -156,10 +159,72 @@ def test_texts_do_not_mix(trained):
 
 
 def test_text_that_cannot_be_tagged(trained):
-    with pytest.raises(UserError, match="longer than 1,048,576 characters"):
+    with pytest.raises(UserError, match=r"text 1: .* longer than 1,048,576 characters"):
         tag(trained, "Bern " * 300_000)
-    with pytest.raises(UserError, match="is not UTF-8"):
+    with pytest.raises(UserError, match=r"text 2: .* is not UTF-8"):
         tag(trained, "Bern", "a\udcff")
+
+
+# ---- words that are given
+
+
+def test_words_between_spaces_are_kept(trained):
+    (tagged,) = tag(trained, " Anna\tKeller.  (Bern) Bern\u00a0", pretokenized=True)
+    assert tagged.text == "Anna Keller. (Bern) Bern"
+    assert tagged.words == [("Anna", 0, 4), ("Keller.", 5, 12), ("(Bern)", 13, 19), ("Bern", 20, 24)]
+    assert tagged.tags == ["B-PER", "I-PER", "O", "B-LOC"]
+
+
+def test_json_tokens_are_kept(trained):
+    given = [["Anna", "Bern x", "東京", "."], [], ["{"]]
+    tagged = tag(trained, *(json.dumps({"id": 1, "tokens": tokens, "ner_tags": [0]}) for tokens in given),
+                 "", "{ a } {} Bern", pretokenized=True)
+    assert [[word.text for word in one.words] for one in tagged] == [*given, [], ["{", "a", "}", "{}", "Bern"]]
+    assert tagged[0].text == "Anna Bern x 東京 ." and tagged[-1].tags == ["O"] * 4 + ["B-LOC"]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\0"), min_size=1)))
+def test_offsets_refer_to_the_words_joined_by_spaces(words):
+    (text,) = tag_module.read_texts([json.dumps({"tokens": words})], pretokenized=True)
+    assert text.text == " ".join(words) and [word.text for word in text.words] == words
+    assert all(text.text[word.start : word.end] == word.text for word in text.words)
+
+
+@pytest.mark.parametrize("line, message", [
+    ('{"tokens": ["Anna"', r"not JSON \(Expecting ',' delimiter\); expected \{\"tokens\": "),
+    ('{"words": ["Anna"]}', "no list of strings under 'tokens'; expected "),
+    ('{"tokens": "Anna"}', "no list of strings under 'tokens'"),
+    ('{"tokens": ["Anna", 3]}', "no list of strings under 'tokens'"),
+    ('{"tokens": ["Anna", ""]}', "word 2 is empty; expected only words under 'tokens'"),
+    ('{"tokens": ["Anna\\tBern"]}', r"'\\t' inside word 1, 'Anna\\tBern'; expected a word without it"),
+    ('{"tokens": ["\\ud800"]}', r"'\\ud800' inside word 1"),
+    ('{"tokens": ' + "[" * 100_000, "not JSON"),
+    ("a\udcff", "is not UTF-8"),
+])
+def test_words_that_are_refused(trained, line, message):
+    with pytest.raises(UserError, match=f"^standard input:2: .*{message}") as caught:
+        list(tag_module.read_texts(["Anna", line], "standard input:", pretokenized=True))
+    assert "\n" not in str(caught.value)
+
+
+# ---- threshold
+
+
+def test_entities_below_the_threshold_are_left_out():
+    tagged = tag_module.TaggedText("Anna Keller in Bern Genf", split_words("Anna Keller in Bern Genf"),
+                                   ["B-PER", "I-PER", "O", "I-LOC", "B-LOC"], [0.5, 1.0, 0.1, 0.75, 0.25])
+    expected = {0: 3, 0.25: 3, 0.3: 2, 0.75: 2, 0.76: 0, 1: 0}
+    assert {p: len(tag_module.entities_of(tag_module.without_doubtful(tagged, p))) for p in expected} == expected
+    assert tag_module.without_doubtful(tagged, 0.3).tags == ["B-PER", "I-PER", "O", "I-LOC", "O"]
+    assert tag_module.without_doubtful(tagged, 0) == tagged
+
+
+@given(st.lists(st.tuples(st.sampled_from(["O", "B-PER", "I-PER", "B-LOC"]), st.floats(0, 1))), st.floats(0, 1))
+def test_the_other_entities_stay_what_they_are(rows, threshold):
+    text = "a " * len(rows)
+    tagged = tag_module.TaggedText(text, split_words(text), [tag for tag, _ in rows], [score for _, score in rows])
+    kept = [entity for entity in tag_module.entities_of(tagged) if entity["score"] >= threshold]
+    assert tag_module.entities_of(tag_module.without_doubtful(tagged, threshold)) == kept
 
 
 # ---- forms of output
@@ -194,6 +259,11 @@ def test_subwords(trained):
 def test_lines_end_at_newlines_only():
     assert list(tag_module.lines(io.StringIO("a\n\nb\u2028c \n d", newline=""))) == ["a", "", "b\u2028c ", " d"]
     assert list(tag_module.lines(io.StringIO(""))) == []
+
+
+def test_byte_order_marks_and_carriage_returns_are_not_text():
+    stream = io.StringIO("\ufeffBern\r\n\ufeffa\ufeffb\rc\r\n\r\n\ufeff", newline="\n")
+    assert list(tag_module.lines(stream)) == ["Bern", "a\ufeffb\rc", "", ""]
 
 
 def test_a_line_without_end_is_not_read_to_its_end(trained):
