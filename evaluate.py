@@ -18,6 +18,8 @@ def parser() -> Parser:
                                 help="score a model on a split of a data set, per language")
     add_model(score)
     add_data(score)
+    score.add_argument("--map", nargs="+", metavar="TYPE=TYPE", default=[],
+                       help="entity types of the data and what they are for the model, or O: MISC=O PERSON=PER")
     score.add_argument("--output_dir", help="folder for results.json and predictions [runs/NAME-SPLIT, then -2, ...]")
     tag = commands.add_parser("tag", allow_abbrev=False, help="tag text")
     add_model(tag)
@@ -85,7 +87,7 @@ def with_data(trained, args):
     return trained._replace(options=options), langs
 
 
-def scored_split(args, suffix: str):
+def scored_split(args, suffix: str, types: dict[str, str] | None = None):
     """What score and errors begin with: a folder to write to (NAME-suffix unless given), the model's split scored."""
     from ner.experiment.folder import check_folder, new_folder
     from ner.inference.trained import load, options_of, score
@@ -96,7 +98,7 @@ def scored_split(args, suffix: str):
     folder = Path(args.output_dir) if args.output_dir else new_folder(f"{name}-{suffix}")
     check_folder(folder, Options())
     trained, langs = with_data(load(args.model, accelerator, args.model_revision), args)
-    languages, scored = score(trained, langs, args.split, accelerator)
+    languages, scored = score(trained, langs, args.split, accelerator, types)
     return accelerator, name, folder, trained, languages, scored
 
 
@@ -104,15 +106,19 @@ def run_score(args) -> None:
     from ner.evaluation import predictions
     from ner.evaluation.per_language import f1_table, mean_f1, metrics_of
     from ner.experiment.folder import write_results
+    from ner.inference.trained import type_map
     from ner.training import machine
 
-    accelerator, name, folder, trained, languages, scored = scored_split(args, args.split)
+    types = type_map(args.map)
+    accelerator, name, folder, trained, languages, scored = scored_split(args, args.split, types)
     if accelerator.is_main_process:
-        print(f"{args.split}\n{f1_table(scored)}")
+        head = f"{args.split}, mapped: {' '.join(args.map)}" if types else args.split
+        print(f"{head}\n{f1_table(scored)}")
         for lang, item in scored.items():
             tagged = predictions.sentences(languages[lang], item.predictions, trained.tags)
             predictions.write_predictions(folder / "predictions" / f"{args.split}.{lang}.tsv", tagged)
         write_results(folder, {"name": name, "options": as_recipe(trained.options), "versions": machine.versions(),
+                               **({"mapped": types} if types else {}),
                                "eval": {args.split: {**metrics_of(scored), "mean_f1": mean_f1(scored)}}})
         print(f"\n{folder}: results.json, predictions/")
     accelerator.end_training()

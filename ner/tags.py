@@ -5,7 +5,7 @@ a file, and nothing behind it has to ask. IOB1 is converted, because a whole fil
 BILOU are refused by name. An ``I-`` that opens an entity in an IOB2 file stays: scorers differ on it, so it is data.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -104,6 +104,22 @@ def iob1_to_iob2(tags: Sequence[str]) -> list[str]:
         "B-" + tag[2:] if tag.startswith("I-") and before[2:] != tag[2:] else tag
         for before, tag in pairwise(("O", *tags))
     ]
+
+
+def with_types(tags: Sequence[str], types: Mapping[str, str]) -> list[str]:
+    """The same entities with the types that `types` gives; those of a type that becomes O are none. Two entities next
+    to each other stay two.
+
+    ``with_types(["I-A", "I-B", "B-C"], {"A": "X", "B": "X", "C": "O"}) -> ["I-X", "B-X", "O"]``
+    """
+    result = ["O"]
+    for before, tag in pairwise(("O", *tags)):
+        start, old = tag[:2], tag[2:]
+        new = types.get(old, old)
+        if start == "I-" and before[2:] != old and result[-1][2:] == new:  # it opened an entity only by its type
+            start = "B-"
+        result.append(tag if not old else "O" if new == "O" else start + new)
+    return result[1:]
 
 
 def spans(tags: Sequence[str]) -> list[Span]:

@@ -129,6 +129,45 @@ def test_score_a_model_from_elsewhere_with_its_own_order_of_tags(run, tmp_path, 
     assert read(tmp_path / "a")["options"]["model"] == str(folder)
 
 
+OTHER_TYPES = [
+    [("Anna", "B-PERSON"), ("Bern", "B-ARTIST"), ("Genf", "B-GPE"), ("Bern", "B-LOC")],
+    [("in", "B-MISC"), ("und", "I-MISC"), ("Post", "I-LOC"), ("Genf", "I-GPE"), ("wohnt", "O")]]
+
+
+def test_score_data_with_other_types(run, tmp_path, capsys):
+    data = write_data(tmp_path / "data", "de", sentences=OTHER_TYPES)
+    write_data(tmp_path / "data", "fr", sentences=[[("Anna", "B-PERSON")]])
+    pairs = ["MISC=O", "PERSON=PER", "ARTIST=PER", "GPE=LOC"]
+    status, shown, _ = call(capsys, "score", run, "--data_dir", data, "--output_dir", tmp_path / "o", "--map", *pairs)
+    assert status == 0 and "\ntest, mapped: MISC=O PERSON=PER ARTIST=PER GPE=LOC\nlang " in shown
+    assert read(tmp_path / "o")["mapped"] == {"MISC": "O", "PERSON": "PER", "ARTIST": "PER", "GPE": "LOC"}
+    assert (tmp_path / "o" / "predictions" / "test.de.tsv").read_text() == (
+        "Anna\tB-PER\tB-PER\nBern\tB-PER\tB-LOC\nGenf\tB-LOC\tB-LOC\nBern\tB-LOC\tB-LOC\n\n"
+        "in\tO\tO\nund\tO\tO\nPost\tI-LOC\tB-ORG\nGenf\tB-LOC\tB-LOC\nwohnt\tO\tO\n\n")
+    german = read(tmp_path / "o")["eval"]["test"]["de"]
+    assert german["entities"] == 6 and german["by_type"]["LOC"]["support"] == 4
+    assert call(capsys, "score", run, "--output_dir", tmp_path / "p", "--map", "LOC=O")[0] == 0
+    assert read(tmp_path / "p")["eval"]["test"]["de"]["entities"] == 1
+
+
+def test_score_refuses_a_map_with_unknown_types(run, tmp_path, capsys):
+    data = write_data(tmp_path / "data", "de", sentences=OTHER_TYPES)
+    arguments = ("score", run, "--data_dir", data, "--langs", "de", "--output_dir", tmp_path / "o", "--map")
+    for pairs, sentence in {
+        ("PERSON",): "expected TYPE=TYPE or TYPE=O, as PERSON=PER, found 'PERSON'",
+        ("=PER",): "expected TYPE=TYPE or TYPE=O, as PERSON=PER, found '=PER'",
+        ("MISC=",): "expected TYPE=TYPE or TYPE=O, as PERSON=PER, found 'MISC='",
+        ("GPE=LOC", "GPE=O"): "expected 'GPE' once, found LOC and O for it",
+        ("PERSON=PRS",): "no type 'PRS' in the model; there are PER, ORG, LOC, O",
+        ("B-MISC=O",): "no type 'B-MISC' in the data; there are ARTIST, GPE, LOC, MISC, PERSON",
+    }.items():
+        assert refused(capsys, *arguments, *pairs) == f"evaluate.py: --map: {sentence}"
+    assert "expected at least one argument" in refused(capsys, *arguments)
+    assert "'B-ARTIST' of word 2, 'Bern', is not in the tag set" in refused(
+        capsys, *arguments, "PERSON=PER", "MISC=O")
+    assert not (tmp_path / "o").exists()
+
+
 def test_score_the_built_in_corpus(run, tmp_path, capsys):
     assert call(capsys, "score", run, "--dataset", "swiss", "--langs", "it", "--output_dir", tmp_path / "o")[0] == 0
     words = [line for line in (tmp_path / "o/predictions/test.it.tsv").read_text().split("\n") if line]

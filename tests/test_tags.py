@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner.tags import PANX_TYPES, TagSet, check_tag, iob1_to_iob2, is_iob1, tag_set
+from ner.tags import PANX_TYPES, TagSet, check_tag, iob1_to_iob2, is_iob1, spans, tag_set, with_types
 
 PANX_NAMES = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 
@@ -123,3 +123,33 @@ def test_iob1_and_back(pieces):
     assert iob1_to_iob2(to_iob1(iob2)) == iob2
     assert iob1_to_iob2(iob2) == iob2
     assert is_iob1([to_iob1(iob2)]) is (to_iob1(iob2) != iob2)
+
+
+# ---- other types
+
+
+@pytest.mark.parametrize("before, after", [
+    ("B-A I-A O B-B I-B", "B-X I-X O B-X I-X"),
+    ("B-A B-B I-B B-A", "B-X B-X I-X B-X"),
+    ("B-A I-B I-B I-A", "B-X B-X I-X B-X"),
+    ("I-A I-C I-A I-D", "I-X O I-X I-D"),
+    ("B-C I-C I-A B-D I-D", "O O I-X B-D I-D"),
+    ("B-A ? I-B ? O", "B-X ? I-X ? O"),
+    ("", ""),
+])
+def test_with_types(before, after):
+    assert with_types(before.split(), {"A": "X", "B": "X", "C": "O"}) == after.split()
+    assert with_types(before.split(), {}) == before.split()
+
+
+def test_types_may_change_places():
+    assert with_types(["B-A", "I-A", "B-B", "I-A"], {"A": "B", "B": "A"}) == ["B-B", "I-B", "B-A", "I-B"]
+
+
+@given(st.lists(st.sampled_from(["O", "?", "B-A", "I-A", "B-B", "I-B", "B-C", "I-C", "B-D", "I-D"])),
+       st.dictionaries(st.sampled_from("ABC"), st.sampled_from(["A", "D", "O", "X"])))
+def test_with_types_changes_no_entity_but_its_type(tags, types):
+    expected = [(first, end, types.get(old, old)) for first, end, old in spans(tags)]
+    found = with_types(tags, types)
+    assert spans(found) == [span for span in expected if span[2] != "O"]
+    assert [i for i, tag in enumerate(found) if tag == "?"] == [i for i, tag in enumerate(tags) if tag == "?"]

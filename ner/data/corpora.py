@@ -7,6 +7,7 @@ again, which takes a second for 20,000 sentences.
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from datasets import ClassLabel, Dataset, Features, List, Value
@@ -16,18 +17,20 @@ from ner.data import hub, readers, sampling
 from ner.data.sentences import LANGUAGE, Raw, Sentence
 from ner.data.swiss import generate
 from ner.options import Options, UserError, shown
-from ner.tags import UNANNOTATED, TagSet, tag_set
+from ner.tags import UNANNOTATED, TagSet, tag_set, with_types
 
 logger = logging.getLogger(__name__)
 PANX = "google/xtreme"
 Corpus = dict[str, dict[str, Dataset]]  # split -> language -> sentences
 
 
-def load(options: Options, wanted: dict[str, list[str]] | None = None) -> tuple[Corpus, TagSet]:
+def load(options: Options, wanted: dict[str, list[str]] | None = None,
+         types: Mapping[str, str] | None = None) -> tuple[Corpus, TagSet]:
     """The splits that a run needs, sampled by `fractions`, and the tag set (the types of the training data, or `tags`).
 
     wanted: split -> languages, where it is not training, validation and test of `options`. Without a training split the
-    tag set is that of what is there. ``UserError`` for what is missing, malformed, empty or tagged outside the set.
+    tag set is that of what is there. types: of entities in the data -> those of the tag set, or O. ``UserError`` for
+    what is missing, malformed, empty or tagged outside the set.
     """
     if wanted is None:
         wanted = {"train": options.train_langs, "validation": options.validation_langs or options.eval_langs,
@@ -36,13 +39,28 @@ def load(options: Options, wanted: dict[str, list[str]] | None = None) -> tuple[
         if not LANGUAGE.fullmatch(lang):
             raise UserError(f"{shown(lang)} cannot name a language; expected letters, digits and . + - _, as in pt-BR")
     read_in = {split: {lang: read(options, lang, split) for lang in langs} for split, langs in wanted.items()}
+    if types:
+        read_in = {split: retyped(langs, types) for split, langs in read_in.items()}
     typed = read_in.get("train") or next(iter(read_in.values()))
-    found = {tag[2:] for raw in typed.values() for sentence in raw.sentences for tag in sentence.tags
-             if tag not in ("O", UNANNOTATED)}
-    tags = given_tags(options) or tag_set(found)
+    tags = given_tags(options) or tag_set(types_of(typed))
     corpus = {split: {lang: sampled(dataset(raw, lang, tags), lang, options) for lang, raw in langs.items()}
               for split, langs in read_in.items()}
     return corpus, tags
+
+
+def types_of(langs: dict[str, Raw]) -> set[str]:
+    """The types of entities in sentences of several languages."""
+    return {tag[2:] for raw in langs.values() for sentence in raw.sentences for tag in sentence.tags
+            if tag not in ("O", UNANNOTATED)}
+
+
+def retyped(langs: dict[str, Raw], types: Mapping[str, str]) -> dict[str, Raw]:
+    """Sentences with the types that ``--map`` gives; ``UserError`` for a type that none of them has."""
+    there = types_of(langs)
+    for old in (old for old in types if old not in there):
+        raise UserError(f"--map: no type {shown(old)} in the data; there are {', '.join(sorted(there)) or 'none'}")
+    return {lang: raw._replace(sentences=[sentence._replace(tags=with_types(sentence.tags, types))
+                                          for sentence in raw.sentences]) for lang, raw in langs.items()}
 
 
 def given_tags(options: Options) -> TagSet | None:

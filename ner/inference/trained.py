@@ -1,10 +1,12 @@
 """A trained model, from a run's folder or from elsewhere, and its scores on any data set.
 
-Trade-off. A model from elsewhere is scored with its own tag names, so its ids may stand in any order, but the tags of
-the data must be among them: guessing that HUMAN means PER would give figures that nobody can compare.
+Trade-off. A model from elsewhere is scored with its own tag names, so its ids can have any order, but the tags of the
+data must be among them unless `types` says what they are: guessing that HUMAN means PER would give figures that nobody
+can compare.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +23,7 @@ from ner.experiment.cli import read_recipe
 from ner.experiment.folder import is_study
 from ner.model import pretrained
 from ner.model.roberta import TokenClassifier
-from ner.options import Options, UserError, resolve
+from ner.options import Options, UserError, resolve, shown
 from ner.tags import TagSet
 
 
@@ -62,21 +64,38 @@ def load(name: str, accelerator: Accelerator, revision: str | None = None) -> Tr
             raise UserError(f"{folder}/config.json: names no tags in id2label; expected a fine-tuned token classifier")
         tags = TagSet(names)
     except ValueError as error:
-        raise UserError(f"{folder}/config.json: id2label is no IOB2 tag set ({error})") from None
+        raise UserError(f"{folder}/config.json: id2label is not an IOB2 tag set ({error})") from None
     tokenizer = pretrained.load_tokenizer(folder, config)
     longest = config.max_position_embeddings - config.pad_token_id - 1
     options = replace(options, max_length=min(options.max_length, longest))
     model = pretrained.load_model(folder, config, options.attention)
-    # On the device and in the precision of training, but no wrapper: each process scores what there is for it.
+    # On the device and in the precision of training, but without a wrapper: each process scores its own part.
     model = accelerator.prepare_model(model, evaluation_mode=True)
     return Trained(model, tokenizer, tags, options, folder)
 
 
-def score(trained: Trained, langs: list[str], split: str,
-          accelerator: Accelerator) -> tuple[dict[str, Encoded], dict[str, Scored]]:
-    """Every language of a split: its sentences, and its scores. Tags are matched by name."""
+def type_map(pairs: list[str]) -> dict[str, str]:
+    """``type_map(["MISC=O", "PERSON=PER"]) -> {"MISC": "O", "PERSON": "PER"}``"""
+    types: dict[str, str] = {}
+    for pair in pairs:
+        old, _, new = pair.partition("=")
+        if not (old and new):
+            raise UserError(f"--map: expected TYPE=TYPE or TYPE=O, as PERSON=PER, found {shown(pair)}")
+        if old in types:
+            raise UserError(f"--map: expected {shown(old)} once, found {types[old]} and {new} for it")
+        types[old] = new
+    return types
+
+
+def score(trained: Trained, langs: list[str], split: str, accelerator: Accelerator,
+          types: Mapping[str, str] | None = None) -> tuple[dict[str, Encoded], dict[str, Scored]]:
+    """Every language of a split: its sentences, and its scores. Tags are matched by name, after `types` of the data
+    were replaced by those of the model (or O)."""
+    known = [*trained.tags.types, "O"]
+    for new in (new for new in (types or {}).values() if new not in known):
+        raise UserError(f"--map: no type {shown(new)} in the model; there are {', '.join(known)}")
     options = replace(trained.options, tags=list(trained.tags.names))
-    corpus, _ = corpora.load(options, {split: langs})
+    corpus, _ = corpora.load(options, {split: langs}, types)
     accelerator.print(corpora.count_table(corpus, trained.tags), "\n")
     languages = {lang: encoded.encode(rows, trained.tokenizer, options.max_length, options.stride)
                  for lang, rows in corpus[split].items()}

@@ -52,9 +52,9 @@ def test_unfinished_run_is_refused(tmp_path):
 
 @pytest.mark.parametrize("tags, message", [
     (("LABEL_0", "LABEL_1"), "names no tags in id2label; expected a fine-tuned token classifier"),
-    (("O", "HUMAN"), "id2label is no IOB2 tag set .*HUMAN"),
-    (("O", "I-PER"), "id2label is no IOB2 tag set .*'I-PER' is without 'B-PER'"),
-    (("B-PER", "I-PER"), "id2label is no IOB2 tag set .no O among"),
+    (("O", "HUMAN"), "id2label is not an IOB2 tag set .*HUMAN"),
+    (("O", "I-PER"), "id2label is not an IOB2 tag set .*'I-PER' is without 'B-PER'"),
+    (("B-PER", "I-PER"), "id2label is not an IOB2 tag set .no O among"),
 ])
 def test_other_label_sets_are_refused(tmp_path, tags, message):
     folder = tiny_folder(tmp_path / "model", tags=tags)
