@@ -1,6 +1,6 @@
 """Raw text -> words with character offsets, as in PAN-X; one tag per word -> entities of the text.
 
-A model trained on PAN-X has met "Google" and "." as two words, so it must meet them so in raw text. PAN-X follows the
+A model trained on PAN-X has seen "Google" and "." as two words, so raw text must be split like that. PAN-X follows the
 Penn Treebank: a period is split off at a sentence's end only; / & @ $ are words of their own, even in AT&T and in URLs.
 A text may hold several sentences, so a rule for abbreviations replaces a sentence splitter. Words are finer than in
 PAN-X where an entity would be glued to its surroundings: typographic quotation marks, square brackets, em dashes,
@@ -31,7 +31,8 @@ SIGNS = SARA_AM + "".join(c for c in SOUTH_EAST if unicodedata.category(c) in ("
 SPACELESS = (  # Chinese and Japanese with their punctuation, but not what is Korean in the same blocks; then Thai, Lao,
     # Burmese, Khmer, but not their digits, which form numbers
     "\u2e80-\u2fff\u3001-\u3029\u3030-\u3096\u309b-\u312f\u31a0-\u31ff\u3220-\u325f\u3280-\u4dbf\u4e00-\u9fff"
-    "\uf900-\ufaff\ufe30-\ufe4f\uff01-\uff0c\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff9f\U0001b000-\U0001b16f\U00020000-\U0003ffff"
+    "\uf900-\ufaff\ufe30-\ufe4f\uff01-\uff0c\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff9f"
+    "\U0001b000-\U0001b16f\U00020000-\U0003ffff"
 ) + "".join(c for c in SOUTH_EAST if unicodedata.category(c) not in ("Mn", "Mc", "Nd", "Cn") and c not in SARA_AM)
 SPACELESS_CHARACTER = re.compile(f"[{SPACELESS}]")
 LETTER = re.compile(r"[^\W\d_]")
@@ -59,7 +60,7 @@ def word_pattern(characters: str = "") -> re.Pattern[str]:
 WORD = word_pattern()
 WORD_OR_CHARACTER = word_pattern(SPACELESS)
 CLOSING = re.compile(r"[\s)\]}\"'’”“»›]*")
-NAME_END = re.compile(r"[IVX]+|[JS]r")  # PAN-X splits the period off a name that ends so, even inside a sentence
+NAME_END = re.compile(r"[IVX]+|[JS]r")  # PAN-X splits the period off a name with such an end, even inside a sentence
 ABBREVIATION = re.compile(
     r"""\d{1,2} | [IVX]+ | (?:[^\W\d_]{1,2}\.-?)+[^\W\d_]{1,2} | (?:.*-)?(?: [^\W\d_]
     | (?![JS]r)[B-DF-HJ-NP-TV-XZ]?[b-df-hj-np-tv-xz]{1,4}  # without a vowel: Dr, St, vs

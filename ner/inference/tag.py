@@ -1,4 +1,4 @@
-"""Texts, raw or split into words already -> tags and entities, in the forms that ``evaluate.py tag`` prints."""
+"""Texts, raw or already split into words -> tags and entities, in the forms that ``evaluate.py tag`` prints."""
 
 import json
 import re
@@ -23,7 +23,7 @@ JSON_OBJECT = re.compile(r'\s*\{\s*"[^"]*"\s*:')
 
 
 class Text(NamedTuple):
-    """A text and its words, which are empty where it holds nothing but white space."""
+    """A text and its words; white space alone has none."""
 
     text: str
     words: list[Word]
@@ -64,7 +64,7 @@ def read_texts(lines: Iterable[str], source: str = "text ", pretokenized: bool =
 
 
 def given_words(line: str) -> list[str]:
-    """The words of a line that is split already."""
+    """The words of a line that is already split."""
     if not JSON_OBJECT.match(line):
         return line.split()
     expected = 'expected {"tokens": ["Anna", ...]} or words between spaces'
@@ -111,7 +111,7 @@ def tag(trained: Trained, texts: list[Text], accelerator: Accelerator) -> list[T
 
 
 def without_doubtful(tagged: TaggedText, threshold: float) -> TaggedText:
-    """The words of entities whose score, as in `as_json`, is below `threshold` tagged O."""
+    """The same with O for the words of entities whose score, as in `as_json`, is below `threshold`."""
     tags = list(tagged.tags)
     for (first, end, _), entity in zip(spans(tags), entities_of(tagged), strict=True):
         if entity["score"] < threshold:
