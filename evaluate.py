@@ -19,13 +19,13 @@ def parser() -> Parser:
     add_model(score)
     add_data(score)
     score.add_argument("--map", nargs="+", metavar="TYPE=TYPE", default=[],
-                       help="types of the data and what the model calls them, or O to ignore them: MISC=O PERSON=PER")
+                       help="types of the data and what the model calls them, or O for no entity: MISC=O PERSON=PER")
     score.add_argument("--output_dir", help="folder for results.json and predictions [runs/NAME-SPLIT, then -2, ...]")
     tag = commands.add_parser("tag", allow_abbrev=False, help="tag text")
     add_model(tag)
     tag.add_argument("text", nargs="+", help="texts, or - for lines on standard input")
     tag.add_argument("--pretokenized", action="store_true",
-                     help='keep the words of a text as they are: separated by spaces, or JSON like {"tokens": ["Anna"]}')
+                     help='keep the words of a text: separated by white space, or JSON like {"tokens": ["Anna"]}')
     tag.add_argument("--threshold", type=float, default=0, metavar="P",
                      help="leave out entities with a score below P, from 0 to 1 [0]")
     form = tag.add_mutually_exclusive_group()
