@@ -33,6 +33,7 @@ def test_tags_and_ids():
     assert spans(["B-PER", "?", "I-PER", "?"]) == [(0, 1, "PER"), (2, 3, "PER")]
 
 
+@pytest.mark.slow
 def test_windows_for_training_and_for_evaluation():
     folder = pretrained.folder_of("e5-small")
     tokenizer = pretrained.load_tokenizer(folder, pretrained.load_config(folder))

@@ -88,6 +88,7 @@ def test_the_window_with_more_context_wins(tokenizer, glued):
             assert min(unowned) >= 24, "both leave to the other what they show without context"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lang", ["de", "fr", "it", "en"])
 def test_documents_glued_from_panx(shared, tokenizer, lang):
     read = readers.read_file(shared / "panx" / lang / "test", lang)[:2000]

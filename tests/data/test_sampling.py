@@ -27,6 +27,7 @@ def panx(shared):
     return corpus, tags, json.loads((shared / "chapter4" / "expected.json").read_text())
 
 
+@pytest.mark.slow
 def test_published_samples_of_german(panx):
     corpus, tags, expected = panx
     assert list(tags.names) == expected["tags"]

@@ -134,6 +134,7 @@ def test_a_word_is_not_split_again(text):
         assert words(word.text) == ([word.text[:-1], "."] if ends_sentence else [word.text])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lang", "share"), [("de", 0.97), ("fr", 0.995), ("it", 0.985), ("en", 0.99)])
 def test_words_of_panx(shared, lang, share):
     """Sentences without wiki markup, typed as one types (no space before a comma): so many give PAN-X's words."""

@@ -153,7 +153,7 @@ def test_entities_end_with_their_sentence():
 
 
 @pytest.mark.parametrize("strict", [False, True])
-@pytest.mark.parametrize("names", TAG_SETS)
+@pytest.mark.parametrize("names", [PANX, *(pytest.param(names, marks=pytest.mark.slow) for names in TAG_SETS[1:])])
 def test_equals_seqeval_on_random_sequences(names, strict):
     """2,500 sentences for each of four tag sets: 10,000 in each mode, compared sentence by sentence."""
     gold, predicted, lengths = random_corpus(np.random.default_rng(len(names)), len(names), 2_500)

@@ -95,6 +95,7 @@ labels = st.integers(0, len(TAGS.names) - 1)
 gold_labels = st.integers(-1, len(TAGS.names) - 1)  # -1: without annotation
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.lists(st.tuples(gold_labels, labels), min_size=1, max_size=6), min_size=1, max_size=5),
        st.booleans(), st.booleans())

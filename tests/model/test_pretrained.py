@@ -196,6 +196,7 @@ def assert_same_ids(tokenizers, sentences):
     assert piped([" ".join(words) for words in sentences]).input_ids == expected
 
 
+@pytest.mark.slow
 def test_ids_of_odd_text_survive_saving(tokenizers):
     assert_same_ids(tokenizers, [ODD, *[[word] for word in ODD]])
     tokens = tokenizers[1].convert_ids_to_tokens(our_ids(tokenizers[1], ODD))
