@@ -13,7 +13,7 @@ from pathlib import Path
 from datasets import ClassLabel, Dataset, Features, List, Value
 from tabulate import tabulate
 
-from ner.data import hub, readers, sampling
+from ner.data import folders, hub, readers, sampling
 from ner.data.sentences import LANGUAGE, Raw, Sentence
 from ner.data.swiss import generate
 from ner.options import Options, UserError, shown
@@ -75,7 +75,8 @@ def given_tags(options: Options) -> TagSet | None:
 def read(options: Options, lang: str, split: str) -> Raw:
     """The sentences of one split and language, from the source that `options` name."""
     if options.data_dir is not None:
-        return from_files(Path(options.data_dir), lang, split)
+        path = folders.split_file(Path(options.data_dir), lang, split)
+        return Raw(str(path), ":", readers.read_file(path, lang))
     if options.dataset == "swiss":
         if lang not in generate.LANGS:
             raise UserError(f"no language '{lang}' in the built-in corpus; there are {', '.join(generate.LANGS)}")
@@ -84,18 +85,6 @@ def read(options: Options, lang: str, split: str) -> Raw:
     if options.dataset == "panx":
         return hub.read(PANX, lang, split, options.revision, prefix="PAN-X.")
     return hub.read(options.dataset, lang, split, options.revision)
-
-
-def from_files(folder: Path, lang: str, split: str) -> Raw:
-    there = readers.languages(folder)
-    if lang not in there:
-        raise UserError(f"{folder}: no language '{lang}'; there are {', '.join(there)}")
-    path = readers.find_file(folder, lang, split)
-    if path is None:
-        names = "dev or validation" if split == "validation" else split
-        endings = " ".join(filter(None, readers.EXTENSIONS))
-        raise UserError(f"{folder / lang}: no file for the {split} split; expected {names} [{endings}]")
-    return Raw(str(path), ":", readers.read_file(path, lang))
 
 
 def dataset(raw: Raw, lang: str, tags: TagSet) -> Dataset:

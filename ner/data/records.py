@@ -1,52 +1,144 @@
-"""Sentences as records, one JSON object each."""
+"""Sentences as JSON records: words with tags, or texts with character spans; JSON Lines or one list of records.
+
+The first record shows under which keys words and tags are, and whether tags are names or numbers; every other record
+must be like it.
+"""
 
 import json
+import logging
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from ner.data.sentences import NOT_IN_A_WORD, Sentence
+from ner.data.spans import EXPECTED as SPANS_EXPECTED
+from ner.data.spans import Tagged, first_key, has_spans, read_spans
+from ner.data.tag_names import tag_names
 from ner.options import UserError
 from ner.tags import check_tag
 
+logger = logging.getLogger(__name__)
+WORDS, TAGS = ("tokens", "words"), ("ner_tags", "tags", "labels")
+EXPECTED = 'expected {"tokens": [...], "tags": [...]}, a tag for every token'
+OBJECT = re.compile(r'\{\s*("(?:[^"\\]|\\.)*"\s*:|$)')
+LIST = re.compile(rb'\s*\[\s*(\{\s*"|\[\s*")')
+Reader = Callable[[Any], Tagged]
+
 
 def starts_json(line: str) -> bool:
-    """Whether ``{`` opens an object; it may be the first word of a file with columns, but then a tag ends the line."""
-    if not line.startswith("{"):
-        return False
+    """Whether ``{`` opens an object. It may be the first word of a file with columns, but then no key follows it."""
+    return OBJECT.match(line) is not None
+
+
+def starts_list(head: bytes) -> bool:
+    """Whether ``[`` opens a list of records. It may be the first word of a file with columns."""
+    return LIST.match(head.removeprefix(b"\xef\xbb\xbf")) is not None
+
+
+def parsed(path: Path, number: int, line: str) -> tuple[int, Any]:
+    """The value in one line of JSON Lines, with its number."""
     try:
-        check_tag(re.split("[ \t]", line)[-1])
-    except ValueError:
-        return True
-    return False
-
-
-def read_json(path: Path, number: int, line: str) -> Sentence:
-    try:
-        return Sentence(*json_row(line), number)
-    except ValueError as error:
-        expected = '{"tokens": [...], "tags": [...]}, a tag for every token'
-        raise UserError(f"{path}:{number}: {error}; expected {expected}") from None
-
-
-def json_row(line: str) -> tuple[list[str], list[str]]:
-    """Tokens and tags of one object; ValueError for tokens, too, that no file of columns could hold."""
-    try:
-        row = json.loads(line)
+        return number, json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON ({getattr(error, 'msg', error)})") from None
-    tokens, tags = (row.get("tokens"), row.get("tags")) if isinstance(row, dict) else (None, None)
-    if not (is_string_list(tokens) and is_string_list(tags)):
-        raise ValueError("no lists of strings under 'tokens' and 'tags'")
-    if not tokens or len(tokens) != len(tags):
-        raise ValueError(f"{len(tokens)} tokens and {len(tags)} tags")
-    for token, tag in zip(tokens, tags, strict=True):
-        if not token:
-            raise ValueError("a word is empty")
-        if bad := NOT_IN_A_WORD.search(token):
-            raise ValueError(f"{bad[0]!r} inside the word {token[:40]!r}")
+        problem = getattr(error, "msg", str(error))
+        raise UserError(f"{path}:{number}: not JSON ({problem}); {EXPECTED}") from None
+
+
+def read_records(path: Path, rows: Iterable[tuple[int, Any]], unit: str = "") -> list[Sentence]:
+    """The sentences of (line, record); `unit` names a record where several may be on one line."""
+    sentences: list[Sentence] = []
+    read: Reader | None = None
+    cuts, count, entities, left_out = "", 0, 0, 0
+    for position, (line, row) in enumerate(rows, start=1):
+        place = f"{path}:{line}: {unit} {position}:" if unit else f"{path}:{line}:"
+        read = read or reader_of(path, row)
+        try:
+            found = read(row)
+        except ValueError as error:
+            expected = SPANS_EXPECTED if read is read_spans else EXPECTED
+            raise UserError(f"{place} {error}" if "; expected " in str(error) else f"{place} {error}; {expected}"
+                            ) from None
+        cuts = cuts or (f"{place} {found.cuts[0]}" if found.cuts else "")
+        count, entities = count + len(found.cuts), entities + found.entities
+        if found.tokens:
+            sentences.append(Sentence(found.tokens, found.tags, line))
+        else:
+            left_out += 1
+    if left_out:
+        logger.warning("%s: left out %d texts without words or annotation", path, left_out)
+    if cuts:
+        logger.warning("%s, which was split there (%d of %d entities)", cuts, count, entities)
+    return sentences
+
+
+def reader_of(path: Path, row: Any) -> Reader:
+    """What reads records like this one, the first."""
+    words, tags = (first_key(row, names) if isinstance(row, dict) else None for names in (WORDS, TAGS))
+    if words and tags and (is_flat(row[tags]) or not has_spans(row)):
+        with_ids = isinstance(row[tags], list) and any(type(tag) is int for tag in row[tags])
+        names = tag_names(path) if with_ids else None
+        return lambda later: word_row(later, words, tags, names)
+    if isinstance(row, dict) and {"tokenized_text", "ner"} <= row.keys():
+        return gliner_row
+    return read_spans if has_spans(row) else unknown
+
+
+def unknown(row: Any) -> Tagged:
+    keys = f"the keys {', '.join(map(repr, row))[:200]}" if isinstance(row, dict) else "no object"
+    raise ValueError(f"{keys}: no lists of strings under 'tokens' and 'tags', no 'text' with 'entities'")
+
+
+def word_row(row: Any, words: str, tags: str, names: dict[int, str] | None) -> Tagged:
+    """Words and tags under these keys; ValueError for words, too, that no file of columns could hold."""
+    tokens, found = (row.get(words), row.get(tags)) if isinstance(row, dict) else (None, None)
+    if names and is_flat(found):
+        unnamed = next((tag for tag in found if type(tag) is not int or tag not in names), None)
+        if unnamed is not None:
+            raise ValueError(f"{unnamed!r} under {tags!r} has no name; expected one of the numbers "
+                             f"{', '.join(map(str, names))[:200]}")
+        found = [names[tag] for tag in found]
+    if not (is_string_list(tokens) and is_string_list(found)):
+        raise ValueError(f"no lists of strings under {words!r} and {tags!r}")
+    if not tokens or len(tokens) != len(found):
+        raise ValueError(f"{len(tokens)} tokens and {len(found)} tags")
+    for token, tag in zip(tokens, found, strict=True):
+        check_word(token)
         check_tag(tag)
-    return tokens, tags
+    return Tagged(tokens, found)
+
+
+def gliner_row(row: Any) -> Tagged:
+    """GLiNER's ``{"tokenized_text": [...], "ner": [[first, last, TYPE]]}``: words counted from 0, the last included."""
+    tokens, spans = (row.get("tokenized_text"), row.get("ner")) if isinstance(row, dict) else (None, None)
+    if not (is_string_list(tokens) and tokens and isinstance(spans, list)):
+        raise ValueError("no words under 'tokenized_text' or no list under 'ner'; "
+                         'expected {"tokenized_text": [...], "ner": [[first, last, "TYPE"]]}')
+    for token in tokens:
+        check_word(token)
+    tags = ["O"] * len(tokens)
+    for span in spans:
+        first, last, kind = span if isinstance(span, list) and len(span) == 3 else (None, None, None)
+        if not (type(first) is type(last) is int and isinstance(kind, str) and 0 <= first <= last < len(tokens)):
+            raise ValueError(f"{str(span)[:80]} under 'ner' is not [first, last, \"TYPE\"] of {len(tokens)} words; "
+                             "expected numbers of words from 0")
+        if any(tag != "O" for tag in tags[first : last + 1]):
+            raise ValueError(f"the entity {first}-{last} {kind[:40]!r} overlaps another one; expected at most one "
+                             "entity at each word")
+        check_tag(f"B-{kind}")
+        tags[first : last + 1] = [f"B-{kind}"] + [f"I-{kind}"] * (last - first)
+    return Tagged(tokens, tags)
+
+
+def check_word(token: str) -> None:
+    if not token:
+        raise ValueError("a word is empty")
+    if bad := NOT_IN_A_WORD.search(token):
+        raise ValueError(f"{bad[0]!r} inside the word {token[:40]!r}")
+
+
+def is_flat(value: object) -> TypeGuard[list]:
+    return isinstance(value, list) and all(isinstance(item, (str, int)) for item in value)
 
 
 def is_string_list(value: object) -> TypeGuard[list[str]]:

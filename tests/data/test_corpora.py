@@ -238,7 +238,7 @@ def test_files_that_are_missing(tmp_path):
     (tmp_path / "fr" / "dev").unlink()
     assert complaint(data_dir=str(tmp_path), eval_langs=["fr"]) == (
         f"{tmp_path / 'fr'}: no file for the validation split; "
-        "expected dev or validation [.txt .tsv .conll .iob2 .jsonl]")
+        "expected dev or validation [.txt .tsv .conll .conllu .bio .iob2 .csv .json .jsonl] [.gz]")
     assert complaint(data_dir=str(tmp_path / "none")) == (
         f"{tmp_path / 'none'}: No such file or directory; expected a folder with <lang>/train, dev and test files")
     assert complaint(eval_langs=["es"]) == "no language 'es' in the built-in corpus; there are de, fr, it, en"

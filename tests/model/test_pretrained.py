@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForTokenClassification, AutoTokenizer, XLMRobertaModel, pipeline
 
-from ner.data import alignment, readers
+from ner.data import alignment, folders, readers
 from ner.model import pretrained
 from ner.options import UserError
 from tests.helpers import doubles
@@ -205,7 +205,7 @@ def test_ids_of_odd_text_survive_saving(tokenizers):
 
 @pytest.mark.slow
 def test_ids_of_real_text_survive_saving(tokenizers, shared):
-    sentences = [s.tokens for s in readers.read_file(readers.find_file(shared / "panx", "it", "test"), "it")]
+    sentences = [s.tokens for s in readers.read_file(folders.find_file(shared / "panx", "it", "test"), "it")]
     assert len(sentences) == 10_000
     words = sorted({word for words in sentences for word in words})
     known = tokenizers[0]([[word] for word in words], is_split_into_words=True, add_special_tokens=False).input_ids

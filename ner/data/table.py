@@ -1,0 +1,88 @@
+"""Sentences as a CSV table: one word per row, the names of the columns in the first row, as Kaggle's corpora have it.
+
+A new value in the sentence column begins a sentence, and so does an empty row; the column may be filled in every row or
+in a sentence's first row only.
+"""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from ner.data.sentences import NOT_IN_A_WORD, Sentence
+from ner.options import UserError
+from ner.tags import check_tag
+
+WORD = ("word", "words", "token", "tokens")
+TAG = ("ner_tag", "ner_tags", "ner", "tag", "tags", "label", "labels")
+SENTENCE = ("sentence #", "sentence_idx", "sentence_id", "sent_id", "sentence", "sentence_number", "sentence number")
+EXPECTED = "expected a header with the columns Word and Tag, as in Sentence #,Word,POS,Tag"
+
+
+class Header(NamedTuple):
+    """Where word, tag and sentence are in the rows of a table."""
+
+    delimiter: str
+    width: int
+    word: int
+    tag: int
+    sentence: int | None
+
+
+def header(line: str, delimiters: str = ",;") -> Header | None:
+    """What a table's first line says; None where it does not name columns for words and tags."""
+    for delimiter in delimiters:
+        try:
+            cells = [cell.strip().casefold() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+        except csv.Error:
+            continue
+        word, tag, sentence = (next((cells.index(name) for name in names if name in cells), None)
+                               for names in (WORD, TAG, SENTENCE))
+        if word is not None and tag is not None:
+            return Header(delimiter, len(cells), word, tag, sentence)
+    return None
+
+
+def read_table(path: Path, lines: Iterable[tuple[int, str]]) -> list[Sentence]:
+    """The sentences of a table; the first of the numbered lines is its header."""
+    lines = iter(lines)
+    number, line = next(lines)
+    columns = header(line, ",;\t")
+    if columns is None:
+        raise UserError(f"{path}:{number}: {line[:80]!r} does not name a table's columns; {EXPECTED}")
+    rows = csv.reader((f"{text}\n" for _, text in lines), delimiter=columns.delimiter, strict=True)
+    sentences: list[Sentence] = []
+    current, is_new = "", True
+    above = number
+    try:
+        for row in rows:
+            line_number, above = above + 1, number + rows.line_num
+            if not any(cell.strip() for cell in row):
+                is_new = True
+                continue
+            word, tag = cells(row, columns)
+            sentence = "" if columns.sentence is None else row[columns.sentence].strip()
+            if sentence and sentence != current:
+                current, is_new = sentence, True
+            if is_new:
+                sentences.append(Sentence([], [], line_number))
+            is_new = False
+            sentences[-1].tokens.append(word)
+            sentences[-1].tags.append(tag)
+    except (ValueError, csv.Error) as error:
+        message = str(error) if isinstance(error, ValueError) else f"not CSV ({error}); expected quotes in pairs"
+        raise UserError(f"{path}:{number + rows.line_num}: {message}") from None
+    return sentences
+
+
+def cells(row: list[str], columns: Header) -> tuple[str, str]:
+    """Word and tag of a row."""
+    if len(row) != columns.width:
+        raise ValueError(f"{len(row)} cells; expected {columns.width} between {columns.delimiter!r}, as in the header")
+    word, tag = row[columns.word], row[columns.tag].strip()
+    if not word:
+        raise ValueError("the word is empty; expected a word before its tag")
+    if bad := NOT_IN_A_WORD.search(word):
+        raise ValueError(f"{bad[0]!r} inside the word {word[:40]!r}; expected a word")
+    check_tag(tag)
+    return word, tag
