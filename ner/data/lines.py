@@ -18,12 +18,12 @@ from ner.options import UserError
 
 MAX_LINE_BYTES = 1 << 20
 CHUNK = 1 << 16
-MAX_EXPANSION = 64  # text shrinks to a tenth or a twentieth; a bomb of zeros to a thousandth
-FREE_EXPANSION = 1 << 24  # bytes that any gzip file may hold, since a few repeated sentences shrink further
+MAX_EXPANSION = 32  # text shrinks to a tenth or a twentieth; a bomb of zeros to a thousandth
+FREE_EXPANSION = 1 << 22  # bytes that any gzip file may hold, since a few repeated sentences shrink further
 
 
 class Expanded(io.RawIOBase):
-    """What a gzip file holds, up to a limit; ValueError beyond."""
+    """What a gzip file holds, up to a limit; an OSError beyond."""
 
     def __init__(self, file: io.BufferedReader, size: int):
         self.file, self.limit, self.total = gzip.GzipFile(fileobj=file), size * MAX_EXPANSION + FREE_EXPANSION, 0
@@ -35,7 +35,7 @@ class Expanded(io.RawIOBase):
         data = self.file.read(len(buffer))
         self.total += len(data)
         if self.total > self.limit:
-            raise ValueError(f"expands to more than {self.limit:,} bytes")
+            raise gzip.BadGzipFile(f"expands to more than {self.limit:,} bytes")
         buffer[: len(data)] = data
         return len(data)
 
