@@ -1,5 +1,6 @@
 """Small or sparse files that would fill the memory: each is refused in one sentence, in bounded memory."""
 
+import gzip
 import shutil
 from pathlib import Path
 
@@ -51,6 +52,21 @@ def test_a_line_without_an_end_in_a_data_set_of_the_hubs_layout(good, tmp_path):
     (tmp_path / "set" / "test.jsonl").write_bytes(b'{"tokens": ["' + b"a" * HUGE)
     assert "not to be had" in refused(tmp_path, "evaluate", "score", good / "run", "--langs", "de", "--dataset",
                                       tmp_path / "set", memory=1000)
+
+
+@pytest.mark.parametrize("name, piece, message", [
+    ("test.conll.gz", b"a O\n" * (1 << 18), "expands to more than"),
+    ("test.jsonl.gz", b"\0" * (1 << 20), "test.jsonl.gz:1: the line is longer than"),
+    ("test.json.gz", b"[" + b" " * (1 << 20), "not JSON"),
+    ("test.json.gz", b'[{"text": "' + b"a" * (1 << 20), "longer than 1,048,576 characters"),
+])
+def test_gzipped_data(good, tmp_path, name, piece, message):
+    (tmp_path / "data" / "de").mkdir(parents=True)
+    with gzip.open(tmp_path / "data" / "de" / name, "wb") as file:
+        for _ in range(100):
+            file.write(piece)
+    assert message in refused(tmp_path, "evaluate", "score", good / "run", "--langs", "de",
+                              "--data_dir", tmp_path / "data")
 
 
 @pytest.mark.parametrize("write, message", [

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from ner.data.lines import reason
@@ -19,7 +20,7 @@ EXPECTED = "expected a folder with <lang>/train, dev and test files"
 
 
 def split_file(data_dir: Path, lang: str, split: str) -> Path:
-    """The file of a split; UserError where there is none, or where two would serve."""
+    """The file of a split; UserError where there is none, and where there are two."""
     there = languages(data_dir)
     if lang not in there:
         if found := names_in(data_dir / lang):
@@ -39,7 +40,7 @@ def split_file(data_dir: Path, lang: str, split: str) -> Path:
 
 
 def find_file(data_dir: Path, lang: str, split: str) -> Path | None:
-    """The file of a split, a folder or a dead link of that name included; UserError where two would serve."""
+    """The file of a split, a folder or a dead link of that name included; UserError where there are two."""
     if is_nested(data_dir):
         found = [data_dir / lang / name for name in names_in(data_dir / lang) if split_of(name) == split]
     else:
@@ -55,8 +56,7 @@ def languages(data_dir: Path) -> list[str]:
         names = sorted(os.listdir(data_dir))
     except (OSError, ValueError) as error:
         raise UserError(f"{data_dir}: {reason(error)}; {EXPECTED}") from None
-    nested = nested_languages(data_dir)
-    found = nested or sorted({flat[0] for name in names if (flat := flat_name(name))})
+    found = list(nested_languages(data_dir)) or sorted({flat[0] for name in names if (flat := flat_name(name))})
     if not found:
         files = [f"{name}/{file}" for name in names if LANGUAGE.fullmatch(name) for file in names_in(data_dir / name)]
         there = f", found {listed(files or names)}" if names else ""
@@ -65,13 +65,13 @@ def languages(data_dir: Path) -> list[str]:
 
 
 def is_nested(data_dir: Path) -> bool:
-    return bool(nested_languages(data_dir))
+    return any(True for _ in nested_languages(data_dir))
 
 
-def nested_languages(data_dir: Path) -> list[str]:
+def nested_languages(data_dir: Path) -> Iterator[str]:
     """The folders with a name for a language and a file of some split, sorted."""
-    return [name for name in names_in(data_dir)
-            if LANGUAGE.fullmatch(name) and any(map(split_of, names_in(data_dir / name)))]
+    return (name for name in names_in(data_dir)
+            if LANGUAGE.fullmatch(name) and any(map(split_of, names_in(data_dir / name))))
 
 
 def names_in(folder: Path) -> list[str]:

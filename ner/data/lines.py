@@ -42,7 +42,7 @@ class Expanded(io.RawIOBase):
 
 @contextmanager
 def opened(path: Path) -> Iterator[io.BufferedReader]:
-    """A file's bytes, expanded where they are gzipped; UserError for whatever stands in the way, while reading too."""
+    """A file's bytes, expanded where they are gzipped; UserError for whatever goes wrong, while reading too."""
     try:
         # before opening, since opening a pipe would wait for ever
         if not stat.S_ISREG(mode := os.stat(path).st_mode):

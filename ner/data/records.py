@@ -22,13 +22,14 @@ logger = logging.getLogger(__name__)
 WORDS, TAGS = ("tokens", "words"), ("ner_tags", "tags", "labels")
 EXPECTED = 'expected {"tokens": [...], "tags": [...]}, a tag for every token'
 OBJECT = re.compile(r'\{\s*("(?:[^"\\]|\\.)*"\s*:|$)')
+TAG_AT_END = re.compile(r"[ \t](O|[BIESLUM]-\S+)$")
 LIST = re.compile(rb'\s*\[\s*(\{\s*"|\[\s*")')
 Reader = Callable[[Any], Tagged]
 
 
 def starts_json(line: str) -> bool:
-    """Whether ``{`` opens an object. It may be the first word of a file with columns, but then no key follows it."""
-    return OBJECT.match(line) is not None
+    """Whether ``{`` opens an object. It may be the first word of a file with columns, but then a tag ends the line."""
+    return OBJECT.match(line) is not None and TAG_AT_END.search(line) is None
 
 
 def starts_list(head: bytes) -> bool:

@@ -84,5 +84,7 @@ def cells(row: list[str], columns: Header) -> tuple[str, str]:
         raise ValueError("the word is empty; expected a word before its tag")
     if bad := NOT_IN_A_WORD.search(word):
         raise ValueError(f"{bad[0]!r} inside the word {word[:40]!r}; expected a word")
+    if tag.startswith("["):
+        raise ValueError(f"a list in one cell: {tag[:40]!r}; expected one word per row")
     check_tag(tag)
     return word, tag

@@ -1,6 +1,7 @@
 """The names of tags that are numbers in a data file: a file beside it, or in the folder above."""
 
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from ner.data.lines import is_blank, numbered_lines
 from ner.options import UserError, shown
 
+logger = logging.getLogger(__name__)
 FILES = ("label.json", "labels.json", "labels.txt", "tags.txt", "label.txt", "tags.json")
 FORMS = 'expected a list of names, {"O": 0, "B-PER": 1, ...} or one name per line'
 MAX_LINES = 10_000
@@ -20,7 +22,9 @@ def tag_names(path: Path) -> dict[int, str]:
     if found is None:
         raise UserError(f"{path}: its tags are numbers; expected their names in {', '.join(FILES[:4])} in {path.parent}"
                         " or the folder above")
-    return read_names(found)
+    names = read_names(found)
+    logger.warning("%s: the names of its tags were read from %s", path, found)
+    return names
 
 
 def read_names(path: Path) -> dict[int, str]:

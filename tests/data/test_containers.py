@@ -65,6 +65,8 @@ COLUMNS = "expected a header with the columns Word and Tag, as in Sentence #,Wor
     ('Word,Tag\n"a\nb",O\n', "3: '\\n' inside the word 'a\\nb'; expected a word"),
     ('Word,Tag\n"Anna,O\nBern,O\n', "3: not CSV (unexpected end of data); expected quotes in pairs"),
     ('Word,Tag\n"An"na,O\n', "2: not CSV (',' expected after '\"'); expected quotes in pairs"),
+    ("tokens,ner_tags\n\"['Anna', 'ruft']\",\"[1, 0]\"\n",
+     "2: a list in one cell: '[1, 0]'; expected one word per row"),
     ("Word,Tag\n", " holds no sentence; expected words and their tags"),
 ])
 def test_complaints_about_tables(tmp_path, content, message):
@@ -100,9 +102,11 @@ def test_keys(tmp_path, words, tags):
 
 def test_a_bracket_may_be_a_word(tmp_path):
     assert pairs(read(tmp_path, "[ O\n{ O\n[{ O\n")) == [(["[", "{", "[{"], ["O"] * 3)]
+    assert pairs(read(tmp_path, '{"a": O\n["x" B-X\n')) == [(['{"a":', '["x"'], ["O", "B-X"])]
     assert pairs(read(tmp_path, "[\tX\tO\n{\tX\tO\n")) == [(["[", "{"], ["O"] * 2)]
 
 
+@pytest.mark.slow
 def test_a_list_longer_than_a_line_may_be(tmp_path):
     many = RECORDS * 20_000
     assert len(json.dumps(many)) > MAX_LINE_BYTES
@@ -137,6 +141,7 @@ def peak(path: Path) -> tuple[str, int]:
     return str(error.value), most
 
 
+@pytest.mark.slow
 def test_a_list_that_would_fill_the_memory(tmp_path):
     path = tmp_path / "train.json"
     many_lists(path)
@@ -215,6 +220,7 @@ def test_damaged_gzip(tmp_path, content):
     assert complaint(tmp_path, content, "train.gz").endswith("; expected a readable file with sentences")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["train.gz", "train.json.gz"])
 def test_a_gzip_bomb(tmp_path, name):
     piece = (b"a" * 1000 + b" O\n") * 1000 if name == "train.gz" else b" " * (1 << 20)
@@ -235,11 +241,11 @@ def test_old_mac_line_ends(tmp_path):
     content = "de:Anna\tB-PER\rde:ruft\tO\r\rde:Bern\tB-LOC\r"
     sentences = [(["Anna", "ruft"], ["B-PER", "O"]), (["Bern"], ["B-LOC"])]
     assert pairs(read(tmp_path, content)) == pairs(read(tmp_path, content[:-1])) == sentences
-    many = read(tmp_path, (content + "\r") * 50_000)
-    assert len(many) == 100_000 and many[-1].line == 50_000 * 5 - 1
+    many = read(tmp_path, (content + "\r") * 5_000)
+    assert len(many) == 10_000 and many[-1].line == 5_000 * 5 - 1
     assert pairs(read(tmp_path, KAGGLE.format("", "").replace("\n", "\r"), "train.csv")) == PAIRS
-    assert complaint(tmp_path, ("a O\r" * 100_000) + "b\nc O\r") == (
-        "100001: ends in \\n after lines that end in \\r; expected one kind of line end")
+    assert complaint(tmp_path, ("a O\r" * 70_000) + "b\nc O\r") == (
+        "70001: ends in \\n after lines that end in \\r; expected one kind of line end")
     assert complaint(tmp_path, "a O\r" + "b" * 3_000_000).startswith("2: the line is longer than 1,048,576 bytes")
 
 

@@ -52,7 +52,7 @@ def test_flat_folders(tmp_path, names):
     assert split_file(tmp_path, "pt-BR", "train").name == "pt-BR-train.txt"
     assert complaint(split_file, tmp_path, "it", "train") == f"{tmp_path}: no language 'it'; there are de, pt-BR"
     message = complaint(split_file, tmp_path, "pt-BR", "test")
-    assert message.startswith(f"{tmp_path}: no file for the test split, found '-train.txt', 'README.md', 'labels.txt' and")
+    assert message.startswith(f"{tmp_path}: no file for the test split, found '-train.txt', 'README.md', 'labels.txt'")
 
 
 @pytest.mark.parametrize("names", [("de-train.txt", "train.de.tsv"), ("de-train.txt", "de-train.txt.gz")])

@@ -200,6 +200,7 @@ def test_what_tag_writes_is_read_as_the_same_words_and_tags(tmp_path, texts):
     assert found == [one for one in expected if one[0]]
 
 
+@pytest.mark.slow
 def test_many_entities_take_no_longer_than_their_number(tmp_path):
     text = "ab " * 50_000
     (found,) = read(tmp_path, json.dumps({"text": text, "entities": [[i, i + 1, "X"] for i in range(0, 60_000, 3)]}))

@@ -110,10 +110,10 @@ def test_a_folder_trains_to_the_end(recipe, tmp_path, name):
     argv = runs.arguments(recipe, tmp_path / "run", "--data_dir", str(tmp_path / "data"))
     status, log = runs.run_forked(argv, tmp_path / "log")
     assert status == 0, log
-    expected = [[word for word, *_ in pair] for pair in ([*zip(*pair)] for pair in corpus[:COUNTS["test"]])]
-    found = read_predictions(tmp_path / "run" / "predictions" / "test.de.tsv")
-    gold = [[tag for tag in pair[1]] for pair in corpus[:COUNTS["test"]]]
+    expected = corpus[:COUNTS["test"]]
+    found = [(one.words, one.gold) for one in read_predictions(tmp_path / "run" / "predictions" / "test.de.tsv")]
     if same_words:
-        assert [one.words for one in found] == expected and [one.gold for one in found] == gold
-    assert ["".join(one.words) for one in found] == ["".join(words) for words in expected]
-    assert [len(spans(one.gold)) for one in found] == [len(spans(tags)) for tags in gold]
+        assert found == [(list(words), list(tags)) for words, tags in expected]
+    for (words, tags), (expected_words, expected_tags) in zip(found, expected, strict=True):
+        assert "".join(words) == "".join(expected_words)
+        assert [kind for *_, kind in spans(tags)] == [kind for *_, kind in spans(expected_tags)]
