@@ -50,7 +50,7 @@ def read_any(path: Path, lang: str) -> list[Sentence]:
     ending = ending_of(path)
     with opened(path) as file:
         head = file.peek(CHUNK)
-    if starts_list(head) or ending == ".json" and head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[":
+    if starts_list(head, ending == ".json"):
         return read_records(path, list_items(path), "item")
     lines = numbered_lines(path)
     first = next(((number, line) for number, line in lines if not is_blank(line)), (0, ""))

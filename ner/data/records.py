@@ -23,7 +23,7 @@ WORDS, TAGS = ("tokens", "words"), ("ner_tags", "tags", "labels")
 EXPECTED = 'expected {"tokens": [...], "tags": [...]}, a tag for every token'
 OBJECT = re.compile(r'\{\s*("(?:[^"\\]|\\.)*"\s*:|$)')
 TAG_AT_END = re.compile(r"[ \t](O|[BIESLUM]-\S+)$")
-LIST = re.compile(rb'\s*\[\s*(\{\s*"|\[\s*")')
+LIST = re.compile(rb'\[\s*(\{\s*"|\[\s*")')
 Reader = Callable[[Any], Tagged]
 
 
@@ -32,9 +32,11 @@ def starts_json(line: str) -> bool:
     return OBJECT.match(line) is not None and TAG_AT_END.search(line) is None
 
 
-def starts_list(head: bytes) -> bool:
-    """Whether ``[`` opens a list of records. It may be the first word of a file with columns."""
-    return LIST.match(head.removeprefix(b"\xef\xbb\xbf")) is not None
+def starts_list(head: bytes, is_json: bool) -> bool:
+    """Whether ``[`` opens a list of records. It may be the first word of a file with columns, or open a line of JSON
+    Lines: ``["text", {...}]``."""
+    head = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return LIST.match(head) is not None or is_json and head.startswith(b"[") and not head.startswith(b'["')
 
 
 def parsed(path: Path, number: int, line: str) -> tuple[int, Any]:

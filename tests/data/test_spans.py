@@ -66,7 +66,7 @@ ROWS = {
 def test_what_tools_write(tmp_path, tool, caplog):
     with caplog.at_level(logging.WARNING):
         for content in (json.dumps(ROWS[tool]), json.dumps([ROWS[tool]] * 2), json.dumps([ROWS[tool]], indent=1)):
-            name = "train.json" if content.startswith("[[") else "train.jsonl"
+            name = "train.json"
             found = read(tmp_path, content, name)
             assert found and all(one.tokens == WORDS and one.tags == TAGS for one in found)
     assert not caplog.messages
