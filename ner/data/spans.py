@@ -48,8 +48,8 @@ def has_spans(row: Any) -> bool:
     if is_task(row):
         return True
     spans = first_key(row, ENTITIES)
-    given_words = isinstance(row.get("tokens"), list) and all(isinstance(word, dict) for word in row["tokens"])
-    return text_key(row) is not None and (spans is not None or given_words)
+    from_prodigy = isinstance(row.get("tokens"), list) and all(isinstance(word, dict) for word in row["tokens"])
+    return text_key(row) is not None and (spans is not None or from_prodigy)
 
 
 def is_pair(row: Any) -> bool:
@@ -73,10 +73,10 @@ def read_spans(row: Any) -> Tagged:
     text, items = task(row) if is_task(row) else plain(row)
     if items is None:
         return Tagged([], [])
-    entities = [entity(item, text) for item in items]
     given = row.get("tokens")
-    words = own_words(given, text) if isinstance(given, list) and given and isinstance(given[0], dict) else None
-    return tagged(text, split_words(text) if words is None else words, entities)
+    if isinstance(given, list):
+        return tagged(text, own_words(given, text), [entity(item, text) for item in items])
+    return tagged(text, split_words(text), [trimmed(entity(item, text), text) for item in items])
 
 
 def plain(row: dict) -> tuple[str, list]:
@@ -118,7 +118,7 @@ def first_key(row: dict, names: Sequence[str]) -> str | None:
 
 
 def entity(item: Any, text: str) -> Entity:
-    """The entity of a list or an object, without white space at its ends."""
+    """The entity of a list or an object."""
     written = None
     if isinstance(item, dict):
         span = item.get("span")  # [start, end] of Stockmark's corpora
@@ -141,14 +141,20 @@ def entity(item: Any, text: str) -> Entity:
     if isinstance(written, str) and bare(written) != bare(inside):
         raise ValueError(f"{place} is {written[:40]!r}, but these characters are {inside[:40]!r}; expected offsets in "
                          "characters from 0")
-    if not inside.strip():
-        raise ValueError(f"{place} is white space; expected a word")
     try:
         check_tag(f"B-{kind}")
     except ValueError:
         raise ValueError(f"{place}: the type cannot be part of a tag; expected printable characters without spaces"
                          ) from None
-    return Entity(end - len(inside.lstrip()), start + len(inside.rstrip()), kind)
+    return Entity(start, end, kind)
+
+
+def trimmed(found: Entity, text: str) -> Entity:
+    """Without white space at its ends."""
+    inside = text[found.start : found.end]
+    if not inside.strip():
+        raise ValueError(f"the entity {found.start}-{found.end} {found.type!r} is white space; expected a word")
+    return Entity(found.end - len(inside.lstrip()), found.start + len(inside.rstrip()), found.type)
 
 
 def bare(text: str) -> str:
@@ -157,15 +163,20 @@ def bare(text: str) -> str:
 
 
 def own_words(tokens: list, text: str) -> list[Word]:
-    """The words that a tool gives with their offsets."""
-    words, end = [], 0
+    """The words that a tool gives, with their offsets or as they are in the text, one after the other."""
+    words: list[Word] = []
+    end = 0
+    is_joined = all(isinstance(token, str) for token in tokens) and text == " ".join(tokens)
     for token in tokens:
         start, stop = (token.get("start"), token.get("end")) if isinstance(token, dict) else (None, None)
+        if isinstance(token, str):
+            start = end + bool(words) if is_joined else text.find(token, end)
+            stop = start + len(token)
         if not (type(start) is type(stop) is int and end <= start <= stop <= len(text)):
             raise ValueError(f"{shown(token)} is not a token of the text; expected start and end in characters from 0, "
                              "one token after the other")
         end = stop
-        if text[start:end].strip():
+        if text[start:end].strip() or isinstance(token, str):  # spaCy counts white space as tokens
             words.append(Word(text[start:end], start, end))
     return words
 

@@ -129,8 +129,9 @@ def as_columns(tagged: TaggedText) -> str:
 
 
 def as_json(tagged: TaggedText) -> str:
-    """One line: the text and its entities with character offsets and scores."""
-    return json.dumps({"text": tagged.text, "entities": entities_of(tagged)}, ensure_ascii=False) + "\n"
+    """One line: the text and its entities with character offsets and scores; the words, too, where they were given."""
+    own = {} if tagged.words == split_words(tagged.text) else {"tokens": [word.text for word in tagged.words]}
+    return json.dumps({"text": tagged.text, **own, "entities": entities_of(tagged)}, ensure_ascii=False) + "\n"
 
 
 def as_subwords(tagged: TaggedText, trained: Trained) -> str:

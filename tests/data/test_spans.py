@@ -2,14 +2,15 @@
 
 import json
 import logging
+import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ner.data.readers import read_file
 from ner.data.text import split_words
-from ner.inference.tag import TaggedText, as_json
+from ner.inference.tag import TaggedText, as_json, joined
 from ner.tags import spans
 from tests.helpers.reading import complaint, read
 
@@ -58,6 +59,7 @@ ROWS = {
     "Stockmark": {"curid": "3", "text": TEXT,
                   "entities": [{"name": TEXT[i:j], "span": [i, j], "type": kind} for i, j, kind in TRIPLES]},
     "white space in it": {"text": TEXT, "spans": [[4, 15, "PER"], [22, 28, "LOC"], [5, 14, "PER"]]},
+    "words as strings": {"text": TEXT, "tokens": WORDS, "entities": TRIPLES},
     "GLiNER": {"tokenized_text": WORDS, "ner": [[1, 1, "PER"], [4, 4, "LOC"]]},
 }
 
@@ -163,6 +165,8 @@ def spanned(*entities, text: str = TEXT) -> dict:
     ({"text": TEXT, "tokens": given_tokens((5, 14), (0, 4)), "spans": []},
      "{'text': 'Frau', 'start': 0, 'end': 4, 'id': 1, 'ws': True} is not a token of the text; expected start and end "
      "in characters from 0, one token after the other"),
+    ({"text": TEXT, "tokens": ["Frau", "Meyer"], "spans": []}, "'Meyer' is not a token of the text; expected start and "
+     "end in characters from 0, one token after the other"),
     ({"text": TEXT, "tokens": given_tokens((0, 4)), "spans": TRIPLES}, "the entity 5-14 'PER' is not part of any word; "
                                                                        "expected one of the tokens"),
 ])
@@ -183,13 +187,19 @@ PIECES = ["Anna", " ", "'s", "Dr.", "U.S.", ".", "(", "2,5", "\u200b", "👩🏽
 ANY_TEXT = (st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
             | st.lists(st.sampled_from(PIECES)).map("".join))
 
+ANY_WORD = st.sampled_from([" ", "\u00a0", "a", "Ott-Meier", "b c", "St.", "\u200b"]) | st.text(
+    st.characters(exclude_characters="\t\n\0", exclude_categories=["Cs"]), min_size=1)
+
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
-@given(st.lists(st.tuples(ANY_TEXT, st.randoms(use_true_random=False)), min_size=1, max_size=4))
+@given(st.lists(st.tuples(ANY_TEXT | st.lists(ANY_WORD, min_size=1), st.randoms(use_true_random=False)), min_size=1,
+                max_size=4))
+@example([(["a", " ", "b c", "\u00a0", "c", "c"], random.Random(3))] * 4)
 def test_what_tag_writes_is_read_as_the_same_words_and_tags(tmp_path, texts):
+    """Raw texts, and words that were given."""
     expected, lines = [], []
-    for text, rng in texts:
-        words = split_words(text)
+    for one, rng in texts:
+        text, words = joined(one) if isinstance(one, list) else (one, split_words(one))
         tags = [rng.choice(["O", "B-PER", "I-PER", "B-LOC"]) for _ in words]
         lines.append(as_json(TaggedText(text, words, tags, [0.5] * len(words))))
         expected.append(([word.text for word in words], spans(tags)))
