@@ -59,6 +59,12 @@ class Options:
                                              in_card=True)
     tags: list[str] | None = option(None, "data", "tags in the order of their ids; default: those of the training data",
                                     of_data=True)
+    token_column: str | None = option(None, "data", "column of the words, in files with columns: its number from 1 or "
+                                      "its name in the header; default: found by what it holds", of_data=True)
+    tag_column: str | None = option(None, "data", "column of the tags, likewise", of_data=True)
+    tag_scheme: str | None = option(None, "data", "what the tags of files mean: IO, IOB1, IOB2, IOE, BIOES, BILOU or "
+                                    "BMES, or their spelling (B_TYPE, BTYPE, TYPE-B, TYPE_B); default: found by them",
+                                    of_data=True)
     max_length: int = option(512, "data", "subwords in a window, special tokens included", in_card=True)
     stride: int | None = option(None, "data", "subwords that neighbouring windows share; default: half of max_length",
                                 in_card=True)
@@ -111,7 +117,8 @@ class Options:
     public: bool = option(False, "run", "make the uploaded repository public", changes_result=False)
 
 
-CHOICES = {"attention": ("packed", "padded"), "mixed_precision": ("auto", "no", "bf16", "fp16")}
+CHOICES = {"attention": ("packed", "padded"), "mixed_precision": ("auto", "no", "bf16", "fp16"),
+           "tag_scheme": ("IO", "IOB1", "IOB2", "IOE", "BIOES", "BILOU", "BMES", "B_TYPE", "BTYPE", "TYPE-B", "TYPE_B")}
 AT_LEAST = {"epochs": 1, "max_steps": 1, "batch_size": 1, "micro_batch_size": 1, "num_train_sentences": 1,
             "log_every": 1, "patience": 1, "max_length": 16, "weight_decay": 0, "freeze": 0}
 NO_TEXT = re.compile("[\0-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")  # no path can hold it, or no message show
@@ -180,7 +187,7 @@ def check(o: Options) -> list[str]:
 
     for name, allowed in {**CHOICES, "select": ("last", "mean", *(o.validation_langs or o.eval_langs))}.items():
         expect(name, partial(operator.contains, allowed), f"one of {', '.join(allowed)}",
-               closest(getattr(o, name), allowed))
+               closest(getattr(o, name) or "", allowed))
     for name, least in AT_LEAST.items():
         expect(name, partial(operator.le, least), f"at least {least}")
     for name in ("learning_rate", "max_grad_norm"):

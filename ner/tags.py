@@ -1,10 +1,11 @@
-"""Tags and their ids, the rules of IOB2, and IOB1 turned into IOB2.
+"""Tags and their ids, and the rules of IOB2.
 
-IOB2 (every entity opens with ``B-``) is the one scheme inside the project: converting at the door costs one pass over
-a file, and nothing behind it has to ask. IOB1 is converted, because a whole file shows whether it is; tags of BIOES and
-BILOU are refused by name. An ``I-`` that opens an entity in an IOB2 file stays: scorers differ on it, so it is data.
+IOB2 (every entity opens with ``B-``) is the one scheme inside the project; `schemes` converts whatever is read. An
+``I-`` that opens an entity in an IOB2 file stays: scorers differ on it, so it is data.
 """
 
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -13,25 +14,36 @@ from itertools import pairwise
 from seqeval.metrics.sequence_labeling import get_entities
 
 Span = tuple[int, int, str]  # first word, end word, type
-UNANNOTATED = "?"  # in place of the tag of a word that nobody has annotated; its label is -1
 PANX_TYPES = ("PER", "ORG", "LOC")
-MAX_TYPE = 100  # characters; a longer one is a broken line, and would stand in every message about tags
-OTHER_SCHEMES = {"S-": ("BIOES", "B-"), "E-": ("BIOES", "I-"), "U-": ("BILOU", "B-"), "L-": ("BILOU", "I-")}
+MAX_TYPE = 100  # characters; a longer one is a broken line, and would fill every message about tags
+UNANNOTATED = "?"  # in place of the tag of a word that nobody has annotated
+NO_LABEL = -1  # the id of UNANNOTATED
+SCHEMES = {"IOB1": "BI", "IOB2": "BI", "IOE": "IE", "BIOES": "BIES", "BILOU": "BILU", "BMES": "BMESW"}
+
+
+def quoted(text: str) -> str:
+    """Text in a message: cut, and with the names of characters that nobody sees."""
+    text = text[:40]
+    odd = dict.fromkeys(char for char in text if not char.isprintable() and char != "\t")
+    names = ", ".join(f"U+{ord(char):04X} {unicodedata.name(char, 'control character')}" for char in odd)
+    return f"{text!r} ({names})" if names else repr(text)
+
+
+def well_formed(entity_type: str) -> bool:
+    return entity_type.isprintable() and 0 < len(entity_type) <= MAX_TYPE and " " not in entity_type
 
 
 @lru_cache(maxsize=1024)
 def check_tag(tag: str) -> None:
     """Raise ValueError unless ``tag`` is ``O``, ``B-TYPE`` or ``I-TYPE``, TYPE printable, without white space and of up
     to `MAX_TYPE` characters."""
-    start, entity_type = tag[:2], tag[2:]
-    well_formed = entity_type.isprintable() and 0 < len(entity_type) <= MAX_TYPE and " " not in entity_type
-    if tag in ("O", UNANNOTATED) or start in ("B-", "I-") and well_formed:
+    if tag in ("O", UNANNOTATED) or tag[:2] in ("B-", "I-") and well_formed(tag[2:]):
         return
-    if start in OTHER_SCHEMES and well_formed:
-        scheme, right = OTHER_SCHEMES[start]
-        right += entity_type[:40]
-        raise ValueError(f"tag {tag[:40]!r} belongs to {scheme}; expected IOB2, where it is {right!r}")
-    raise ValueError(f"{tag[:40]!r} is not a tag; expected O, B-TYPE or I-TYPE (IOB2)")
+    if re.match("[ESLUMW]-", tag) and well_formed(tag[2:]):
+        scheme = next(name for name in ("BIOES", "BILOU", "BMES") if tag[0] in SCHEMES[name])
+        iob2 = ("B-" if tag[0] in "SUW" else "I-") + tag[2:42]
+        raise ValueError(f"tag {tag[:40]!r} belongs to {scheme}; expected IOB2, where it is {iob2!r}")
+    raise ValueError(f"{quoted(tag)} is not a tag; expected O, B-TYPE or I-TYPE (IOB2)")
 
 
 @dataclass(frozen=True)
@@ -45,9 +57,11 @@ class TagSet:
         for name in self.names:
             if not isinstance(name, str):
                 raise ValueError(f"{name!r} is not a tag; expected a string")
+            if name == UNANNOTATED:
+                raise ValueError(f"{name!r} marks words without annotation; expected it in the data, not as a tag")
             check_tag(name)
             if name in seen:
-                raise ValueError(f"tag {name!r} stands twice in the tag set; expected it once")
+                raise ValueError(f"tag {name!r} occurs twice in the tag set; expected it once")
             seen.add(name)
         for name in self.names:
             if name.startswith("I-") and "B-" + name[2:] not in seen:
@@ -65,9 +79,9 @@ class TagSet:
         return tuple(name[2:] for name in self.names if name.startswith("B-"))
 
     def labels(self, tags: Iterable[str]) -> list[int]:
-        """The ids of a sentence's tags; ValueError names the first tag that is outside the set."""
+        """The ids of a sentence's tags, -1 for UNANNOTATED; ValueError names the first tag that is outside the set."""
         try:
-            return [-1 if tag == UNANNOTATED else self.ids[tag] for tag in tags]
+            return [NO_LABEL if tag == UNANNOTATED else self.ids[tag] for tag in tags]
         except KeyError as error:
             expected = ", ".join(self.names)
             raise ValueError(f"tag {error.args[0]!r} is outside the tag set; expected one of {expected}") from None
@@ -82,28 +96,6 @@ def tag_set(types: Iterable[str]) -> TagSet:
     found = set(types)
     order = PANX_TYPES if found == set(PANX_TYPES) else sorted(found)
     return TagSet(("O", *(start + entity_type for entity_type in order for start in ("B-", "I-"))))
-
-
-def is_iob1(sentences: Iterable[Sequence[str]]) -> bool:
-    """Whether a file's tags are IOB1: some ``I-`` opens an entity and every ``B-`` follows an entity of its type."""
-    opened_by_inside = False
-    for tags in sentences:
-        before = "O"
-        for tag in tags:
-            if tag != "O" and before[2:] != tag[2:]:
-                if tag.startswith("B-"):
-                    return False
-                opened_by_inside = True
-            before = tag
-    return opened_by_inside
-
-
-def iob1_to_iob2(tags: Sequence[str]) -> list[str]:
-    """The same entities with a ``B-`` at the start of each."""
-    return [
-        "B-" + tag[2:] if tag.startswith("I-") and before[2:] != tag[2:] else tag
-        for before, tag in pairwise(("O", *tags))
-    ]
 
 
 def with_types(tags: Sequence[str], types: Mapping[str, str]) -> list[str]:

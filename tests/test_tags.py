@@ -1,4 +1,4 @@
-"""The order of tags, what is no tag set, and IOB1 -> IOB2."""
+"""The order of tags, what is not a tag set, and other types."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ner.tags import PANX_TYPES, TagSet, check_tag, iob1_to_iob2, is_iob1, spans, tag_set, with_types
+from ner.tags import PANX_TYPES, UNANNOTATED, TagSet, check_tag, quoted, spans, tag_set, with_types
 
 PANX_NAMES = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 
@@ -29,6 +29,7 @@ def test_ids_and_types_follow_the_names():
 def test_labels():
     assert TagSet(PANX_NAMES).labels(["B-LOC", "I-LOC", "O", "B-PER"]) == [5, 6, 0, 1]
     assert TagSet(PANX_NAMES).labels([]) == []
+    assert TagSet(PANX_NAMES).labels(["O", UNANNOTATED, "B-PER"]) == [0, -1, 1]
     expected = "tag 'B-MISC' is outside the tag set; expected one of O, B-PER, I-PER, B-ORG, I-ORG, B-LOC, I-LOC"
     with pytest.raises(ValueError, match=f"^{expected}$"):
         TagSet(PANX_NAMES).labels(["O", "B-MISC"])
@@ -40,10 +41,11 @@ def test_labels():
         ((), "no O among the tags"),
         (("B-PER", "I-PER"), "no O among the tags B-PER, I-PER; expected O"),
         (("O", "I-PER"), "tag 'I-PER' is without 'B-PER'"),
-        (("O", "B-PER", "O"), "tag 'O' stands twice"),
+        (("O", "B-PER", "O"), "tag 'O' occurs twice"),
         (("O", "PER"), "'PER' is not a tag; expected O, B-TYPE or I-TYPE"),
         (("O", "B-PER SON", "I-PER SON"), "'B-PER SON' is not a tag"),
         (("O", "LABEL_1"), "'LABEL_1' is not a tag"),
+        (("O", "?"), "'?' marks words without annotation; expected it in the data, not as a tag"),
         (("O", 1), "1 is not a tag; expected a string"),
         (("O", ["B-PER"]), "is not a tag; expected a string"),
     ],
@@ -60,8 +62,8 @@ def test_tags(tag):
 
 
 @pytest.mark.parametrize(
-    "tag", ["", "o", "0", "B", "B-", "I-", "b-PER", "B_PER", "BPER", "M-PER", "S-", " O", "O\r", "B-P R", "B-P\u00a0R",
-            "B-P\u2028R", "B-PER\r", "B-\ud800", "B-\u200b", "B-P\0",
+    "tag", ["", "o", "0", "B", "B-", "I-", "b-PER", "B_PER", "BPER", "X-PER", "S-", "-", "_", " O", "O\r", "B-P R",
+            "B-P\u00a0R", "B-P\u2028R", "B-PER\r", "B-\ud800", "B-\u200b", "B-P\0",
             "B-" + "X" * 101]
 )
 def test_what_is_no_tag(tag):
@@ -71,58 +73,18 @@ def test_what_is_no_tag(tag):
 
 @pytest.mark.parametrize(
     "tag, scheme, right",
-    [("S-PER", "BIOES", "B-PER"), ("E-LOC", "BIOES", "I-LOC"), ("U-ORG", "BILOU", "B-ORG"), ("L-X", "BILOU", "I-X")],
+    [("S-PER", "BIOES", "B-PER"), ("E-LOC", "BIOES", "I-LOC"), ("U-ORG", "BILOU", "B-ORG"), ("L-X", "BILOU", "I-X"),
+     ("M-X", "BMES", "I-X"), ("W-X", "BMES", "B-X")],
 )
 def test_other_schemes_are_named(tag, scheme, right):
     with pytest.raises(ValueError, match=f"^tag '{tag}' belongs to {scheme}; expected IOB2, where it is '{right}'$"):
         check_tag(tag)
 
 
-@pytest.mark.parametrize(
-    "sentences, expected",
-    [
-        ([], False),
-        ([["O", "O"]], False),
-        ([["I-PER", "I-PER", "O"]], True),
-        ([["O"], ["I-PER", "B-PER", "B-PER"]], True),
-        ([["I-PER", "I-LOC"]], True),
-        ([["B-PER", "I-PER"]], False),
-        ([["I-PER"], ["O", "B-PER"]], False),
-        ([["I-PER"], ["B-PER"]], False),  # the entity before ended with its sentence
-        ([["I-PER", "B-LOC"]], False),
-        ([["O", "B-LOC", "B-LOC", "I-PER"]], False),
-    ],
-)
-def test_is_iob1(sentences, expected):
-    assert is_iob1(sentences) is expected
-
-
-@pytest.mark.parametrize(
-    "iob1, iob2",
-    [
-        ([], []),
-        (["I-PER", "I-PER", "O", "I-PER"], ["B-PER", "I-PER", "O", "B-PER"]),
-        (["I-PER", "B-PER", "I-PER"], ["B-PER", "B-PER", "I-PER"]),
-        (["I-PER", "I-LOC", "I-LOC", "B-LOC"], ["B-PER", "B-LOC", "I-LOC", "B-LOC"]),
-        (["O", "O"], ["O", "O"]),
-    ],
-)
-def test_iob1_to_iob2(iob1, iob2):
-    assert iob1_to_iob2(iob1) == iob2
-
-
-def to_iob1(tags: list[str]) -> list[str]:
-    """The other way round: B- stays where it parts two entities of one type."""
-    before = ["O", *tags]
-    return ["I" + tag[1:] if tag[:2] == "B-" and before[i][2:] != tag[2:] else tag for i, tag in enumerate(tags)]
-
-
-@given(st.lists(st.sampled_from([["O"], ["B-PER"], ["B-PER", "I-PER"], ["B-LOC", "I-LOC", "I-LOC"]]), max_size=8))
-def test_iob1_and_back(pieces):
-    iob2 = [tag for piece in pieces for tag in piece]
-    assert iob1_to_iob2(to_iob1(iob2)) == iob2
-    assert iob1_to_iob2(iob2) == iob2
-    assert is_iob1([to_iob1(iob2)]) is (to_iob1(iob2) != iob2)
+def test_invisible_characters_are_named():
+    assert quoted("a b") == "'a b'"
+    assert quoted("a\u00a0b\r") == "'a\\xa0b\\r' (U+00A0 NO-BREAK SPACE, U+000D control character)"
+    assert quoted("x" * 99) == repr("x" * 40)
 
 
 # ---- other types

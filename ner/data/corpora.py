@@ -17,7 +17,7 @@ from ner.data import folders, hub, readers, sampling
 from ner.data.sentences import LANGUAGE, Raw, Sentence
 from ner.data.swiss import generate
 from ner.options import Options, UserError, shown
-from ner.tags import UNANNOTATED, TagSet, tag_set, with_types
+from ner.tags import NO_LABEL, UNANNOTATED, TagSet, tag_set, with_types
 
 logger = logging.getLogger(__name__)
 PANX = "google/xtreme"
@@ -76,7 +76,7 @@ def read(options: Options, lang: str, split: str) -> Raw:
     """The sentences of one split and language, from the source that `options` name."""
     if options.data_dir is not None:
         path = folders.split_file(Path(options.data_dir), lang, split)
-        return Raw(str(path), ":", readers.read_file(path, lang))
+        return Raw(str(path), ":", readers.read_file(path, lang, options))
     if options.dataset == "swiss":
         if lang not in generate.LANGS:
             raise UserError(f"no language '{lang}' in the built-in corpus; there are {', '.join(generate.LANGS)}")
@@ -97,7 +97,7 @@ def dataset(raw: Raw, lang: str, tags: TagSet) -> Dataset:
     columns: dict[str, list] = {"tokens": [], "ner_tags": [], "lang": [lang] * len(kept),
                                 "row": [row for row, _ in kept]}
     for _, sentence in kept:
-        unknown = next((i for i, tag in enumerate(sentence.tags) if tag not in (*tags.names, UNANNOTATED)), None)
+        unknown = next((i for i, tag in enumerate(sentence.tags) if tag not in tags.ids and tag != UNANNOTATED), None)
         if unknown is not None:
             raise UserError(f"{raw.place(sentence.line)}: the tag '{sentence.tags[unknown]}' of word {unknown + 1}, "
                             f"{sentence.tokens[unknown][:40]!r}, is not in the tag set {' '.join(tags.names)}")
@@ -120,11 +120,10 @@ def sampled(rows: Dataset, lang: str, options: Options) -> Dataset:
 
 
 def count_table(corpus: Corpus, tags: TagSet) -> str:
-    """Sentences, words and entities by type, a line a split and language."""
-    lines = []
-    for split, langs in corpus.items():
-        for lang, rows in langs.items():
-            counts = Counter(i for ids in rows["ner_tags"] for i in ids)
-            begins = [counts[tags.ids[f"B-{kind}"]] for kind in tags.types]
-            lines.append([split, lang, len(rows), sum(counts.values()), *begins])
-    return tabulate(lines, ["split", "lang", "sentences", "words", *tags.types], "plain")
+    """Sentences, words and entities by type, a line per split and language; and words without annotation, if any."""
+    counted = {(split, lang): Counter(i for ids in rows["ner_tags"] for i in ids)
+               for split, langs in corpus.items() for lang, rows in langs.items()}
+    gaps = any(counts[NO_LABEL] for counts in counted.values())
+    lines = [[split, lang, len(corpus[split][lang]), counts.total(), *[counts[NO_LABEL]] * gaps,
+              *(counts[tags.ids[f"B-{kind}"]] for kind in tags.types)] for (split, lang), counts in counted.items()]
+    return tabulate(lines, ["split", "lang", "sentences", "words", *["no tag"] * gaps, *tags.types], "plain")

@@ -24,7 +24,8 @@ from huggingface_hub import DatasetCard
 
 from ner.data.sentences import LANGUAGE, NOT_IN_A_WORD, Raw, Sentence
 from ner.options import UserError
-from ner.tags import check_tag, iob1_to_iob2, is_iob1
+from ner.schemes import iob1_to_iob2, is_iob1
+from ner.tags import check_tag
 
 logger = logging.getLogger(__name__)
 LANG_COLUMNS = ("lang", "langs", "language")

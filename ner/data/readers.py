@@ -26,43 +26,62 @@ from ner.data.lines import CHUNK, is_blank, numbered_lines, opened
 from ner.data.records import parsed, read_records, starts_json, starts_list
 from ner.data.sentences import Sentence
 from ner.data.table import header, read_table
-from ner.options import UserError
-from ner.tags import iob1_to_iob2, is_iob1
+from ner.options import Options, UserError
+from ner.schemes import TagError, looks_like_tag, to_iob2
+from ner.tags import quoted
 
 logger = logging.getLogger(__name__)
+DEFAULTS = Options()
 WEBANNO = "#FORMAT=WebAnno TSV"
 
 
-def read_file(path: Path, lang: str) -> list[Sentence]:
-    """All sentences of a file, in order; IOB1 becomes IOB2 with a notice. UserError for whatever is wrong with it."""
+def read_file(path: Path, lang: str, options: Options = DEFAULTS) -> list[Sentence]:
+    """All sentences of a file, in order; tags of another scheme become IOB2 with a notice. UserError for whatever is
+    wrong with it."""
     refuse_brat(path)
-    sentences = read_any(path, lang)
+    sentences, numbers = read_any(path, lang, options)
     if not sentences:
         raise UserError(f"{path}: holds no sentence; expected words and their tags")
-    if is_iob1(sentence.tags for sentence in sentences):
-        logger.warning("%s: the tags are IOB1 and were converted to IOB2", path)
-        sentences = [sentence._replace(tags=iob1_to_iob2(sentence.tags)) for sentence in sentences]
-    return sentences
+    return in_iob2(path, sentences, numbers, options.tag_scheme)
 
 
-def read_any(path: Path, lang: str) -> list[Sentence]:
-    """The sentences of a file of any format, with its tags."""
+def read_any(path: Path, lang: str, options: Options) -> tuple[list[Sentence], list[list[int]]]:
+    """The sentences of a file of any format with its tags, and the line number of every word where it is known."""
     ending = ending_of(path)
     with opened(path) as file:
         head = file.peek(CHUNK)
     if starts_list(head, ending == ".json"):
-        return read_records(path, list_items(path), "item")
+        return read_records(path, list_items(path), "item"), []
     lines = numbered_lines(path)
     first = next(((number, line) for number, line in lines if not is_blank(line)), (0, ""))
     lines = chain([first], lines)
     if ending in (".json", ".jsonl") or starts_json(first[1]):
-        return read_records(path, (parsed(path, number, line) for number, line in lines if not is_blank(line)))
+        return read_records(path, (parsed(path, number, line) for number, line in lines if not is_blank(line))), []
     if first[1].startswith(WEBANNO):
         raise UserError(f"{path}:{first[0]}: is WebAnno TSV; expected one column with tags: export the project as "
                         "CoNLL 2002 from WebAnno or INCEpTION")
     if header(first[1]) or ending == ".csv" and first[1] and (header(first[1], "\t") or "\t" not in first[1]):
-        return read_table(path, lines)
-    return read_columns(path, lines, lang)
+        return read_table(path, lines), []
+    return read_columns(path, lines, lang, options)
+
+
+def in_iob2(path: Path, sentences: list[Sentence], numbers: list[list[int]], scheme: str | None) -> list[Sentence]:
+    """The sentences with IOB2 tags; a notice says what was converted. numbers: the line of every word, if known."""
+    try:
+        rows, notice = to_iob2([sentence.tags for sentence in sentences], scheme)
+    except TagError as error:
+        wrong = sentences[error.sentence]
+        if not numbers:
+            word = f"word {error.word + 1}, {quoted(wrong.tokens[error.word])}"
+            raise UserError(f"{path}:{wrong.line}: {word}: {error}") from None
+        first, *later = (tag for sentence in sentences for tag in sentence.tags)
+        header_line = error.sentence == error.word == 0 and first not in later and not looks_like_tag(first) and any(
+            tag != "O" and looks_like_tag(tag) for tag in later)
+        hint = "; if this is a header line, name a column of it with --tag_column" if header_line else ""
+        raise UserError(f"{path}:{numbers[error.sentence][error.word]}: {error}{hint}") from None
+    if notice:
+        logger.warning("%s: %s", path, notice)
+    return [sentence._replace(tags=tags) for sentence, tags in zip(sentences, rows, strict=True)]
 
 
 def refuse_brat(path: Path) -> None:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from ner.data.sentences import NOT_IN_A_WORD, Sentence
 from ner.options import UserError
-from ner.tags import check_tag
 
 WORD = ("word", "words", "token", "tokens")
 TAG = ("ner_tag", "ner_tags", "ner", "tag", "tags", "label", "labels")
@@ -86,5 +85,4 @@ def cells(row: list[str], columns: Header) -> tuple[str, str]:
         raise ValueError(f"{bad[0]!r} inside the word {word[:40]!r}; expected a word")
     if tag.startswith("["):
         raise ValueError(f"a list in one cell: {tag[:40]!r}; expected one word per row")
-    check_tag(tag)
     return word, tag

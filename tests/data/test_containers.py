@@ -61,7 +61,7 @@ COLUMNS = "expected a header with the columns Word and Tag, as in Sentence #,Wor
     ("Anna,B-PER\n", f"1: 'Anna,B-PER' does not name a table's columns; {COLUMNS}"),
     ("Word,Tag\nAnna,B-PER\nBern\n", "3: 1 cells; expected 2 between ',', as in the header"),
     ("Word,Tag\nAnna,B-PER\n,O\n", "3: the word is empty; expected a word before its tag"),
-    ("Word,Tag\nAnna,PER\n", "2: 'PER' is not a tag; expected O, B-TYPE or I-TYPE (IOB2)"),
+    ("Word,Tag\nAnna,PER\n", "2: word 1, 'Anna': 'PER' is not a tag; expected O, B-TYPE or I-TYPE (IOB2)"),
     ('Word,Tag\n"a\nb",O\n', "3: '\\n' inside the word 'a\\nb'; expected a word"),
     ('Word,Tag\n"Anna,O\nBern,O\n', "3: not CSV (unexpected end of data); expected quotes in pairs"),
     ('Word,Tag\n"An"na,O\n', "2: not CSV (',' expected after '\"'); expected quotes in pairs"),

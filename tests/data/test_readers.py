@@ -15,7 +15,7 @@ from ner.data.lines import MAX_LINE_BYTES
 from ner.data.readers import read_file
 from ner.data.sentences import Sentence
 from ner.options import UserError
-from ner.tags import iob1_to_iob2, is_iob1
+from ner.schemes import iob1_to_iob2, is_iob1
 
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
 
@@ -95,7 +95,8 @@ def test_only_newline_ends_a_line(tmp_path):
 
 def test_byte_order_mark_and_crlf(tmp_path):
     assert read(tmp_path, b"\xef\xbb\xbf" + PANX.replace("\n", "\r\n").encode()) == SENTENCES
-    assert complaint(tmp_path, "de:a\tO\r\r\n") == "1: 'O\\r' is not a tag; expected O, B-TYPE or I-TYPE (IOB2)"
+    assert complaint(tmp_path, "de:a\tO\r\r\n") == (
+        "1: 'O\\r' (U+000D control character) is not a tag; expected O, B-TYPE or I-TYPE (IOB2)")
 
 
 def test_iob1_is_converted_with_a_notice(tmp_path, caplog):
@@ -120,27 +121,27 @@ JSON_FORM = 'expected {"tokens": [...], "tags": [...]}, a tag for every token'
         ("de:a\tO\nde:b\n", "2: 0 tabs; expected one: de:word<TAB>tag"),
         ("de:a\tO\nde:b\tO\tO\n", "2: 2 tabs; expected one: de:word<TAB>tag"),
         ("de:a\tO\n\nde:\tO\n", "3: the word is empty; expected a word before its tag"),
-        ("de:a\tO\nb\tO\nde:c\tO\n", "2: the line does not start with 'de:'; expected it as on most lines"),
+        ("de:a\tO\nb\tO\nde:c\tO\n", "2: 'b\\tO' does not start with 'de:'; expected it as on most lines"),
         ("\nfr:a\tO\nfr:b\tO\n", "2: all lines start with 'fr:'; expected 'de:' in this folder"),
-        ("de:a\tO\nde:b\tPER\n", "2: 'PER' is not a tag; expected O, B-TYPE or I-TYPE (IOB2)"),
+        ("de:a\tB-PER\nde:b\tPER\n", "2: 'PER' is not a tag; expected O, B-TYPE or I-TYPE (IOB2)"),
         ("de:a\tO\nde:b\t\n", "2: '' is not a tag; expected O, B-TYPE or I-TYPE (IOB2)"),
-        ("de:a\tS-PER\n", "1: tag 'S-PER' belongs to BIOES; expected IOB2, where it is 'B-PER'"),
+        ("de:a\tS-PER\nde:b\tB-PER\nde:c\tO\n",
+         "1: tag 'S-PER' belongs to BIOES; expected IOB2, where it is 'B-PER'"),
         ("de:a\tO\nde:b\tL-PER\n", "2: tag 'L-PER' belongs to BILOU; expected IOB2, where it is 'I-PER'"),
         # CoNLL
-        ("a\n", "1: columns between spaces: 1; expected the word first and the tag last"),
-        ("a X O\n\nb X\n", "3: columns between spaces: 2; expected the word first and the tag last, "
-                           "3 columns between spaces as in the first row"),
-        ("a\tO\nb O\n", "2: columns between spaces: 2; expected the word first and the tag last, "
-                        "2 columns between tabs as in the first row"),
-        ("a O\nb\tc O\n", "2: columns between tabs: 2; expected the word first and the tag last, "
-                          "2 columns between spaces as in the first row"),
+        ("a\n", "1: 'a' has no tab and no space; expected a word and its tag"),
+        ("a X O\n\nb X\n", "3: 2 columns between spaces in 'b X'; expected 3 between spaces, as in line 1"),
+        ("a\tO\nb O\n", "2: 2 columns between spaces in 'b O'; expected 2 between tabs, as in line 1"),
+        ("a O\nb\tc O\n", "2: 2 columns between tabs in 'b\\tc O'; expected 2 between spaces, as in line 1"),
         ("a\tO\n\tO\n", "2: the word is empty; expected a word before its tag"),
         ("a O\nb B-\n", "2: 'B-' is not a tag; expected O, B-TYPE or I-TYPE (IOB2)"),
         # UNER
-        ("1\ta\tO\n2\tb\tO\nc\tO\tO\n", "3: not a word of UNER IOB2: 'c\\tO\\tO'; expected number<TAB>word<TAB>tag"),
-        ("1\ta\tO\n2\tb\tO\n3\tO\n", "3: not a word of UNER IOB2: '3\\tO'; expected number<TAB>word<TAB>tag"),
+        ("1\ta\tO\n2\tb\tO\nc\tO\tO\n", "3: 'c\\tO\\tO' does not start with a number; expected "
+         "number, word and tag, as on most lines"),
+        ("1\ta\tO\n2\tb\tO\n3\tO\n", "3: 2 columns in '3\\tO'; expected the tag in column 3, as in line 1"),
         ("# text\n1\t\tO\n2\ta\tO\n3\tb\tO\n", "2: the word is empty; expected a word before its tag"),
-        ("# text\n1\ta\tO\n2\ta\tO\n# b\n", "4: not a word of UNER IOB2: '# b'; expected number<TAB>word<TAB>tag"),
+        ("# text\n1\ta\tO\n2\ta\tO\n# b\n", "4: '# b' does not start with a number; expected "
+         "number, word and tag, as on most lines"),
         # JSON Lines
         ('{"tokens": ["a"], "tags": ["O"]}\n{"tokens"', f"2: not JSON (Expecting ':' delimiter); {JSON_FORM}"),
         ('{"tokens": ["a"]}', "1: the keys 'tokens': no lists of strings under 'tokens' and 'tags', no 'text' with "
@@ -154,7 +155,7 @@ JSON_FORM = 'expected {"tokens": [...], "tags": [...]}, a tag for every token'
         ('{"tokens": ["a\\n"], "tags": ["O"]}', f"1: '\\n' inside the word 'a\\n'; {JSON_FORM}"),
         ('{"tokens": ["\\u0000"], "tags": ["O"]}', f"1: '\\x00' inside the word '\\x00'; {JSON_FORM}"),
         ('{"tokens": ["\\ud800"], "tags": ["O"]}', f"1: '\\ud800' inside the word '\\ud800'; {JSON_FORM}"),
-        ('{"tokens": ["a"], "tags": ["X"]}', "1: 'X' is not a tag; expected O, B-TYPE or I-TYPE (IOB2)"),
+        ('{"tokens": ["a"], "tags": ["X"]}', "1: word 1, 'a': 'X' is not a tag; expected O, B-TYPE or I-TYPE (IOB2)"),
         # any
         (b"de:a\tO\nde:M\xfcller\tO\n", "2: byte 5 (0xfc) of the line is not UTF-8; expected UTF-8 text"),
         (b"de:a\tO\nde:a\0\tO\n", "2: holds a NUL byte; expected UTF-8 text, not UTF-16 or a binary file"),
@@ -170,7 +171,7 @@ def test_complaints(tmp_path, content, message):
 
 
 def test_complaints_that_a_suffix_decides(tmp_path):
-    expected = "1: not a word of UNER IOB2: 'a\\tO'; expected number<TAB>word<TAB>tag"
+    expected = "1: 'a\\tO' does not start with a number; expected number, word and tag, as on most lines"
     assert complaint(tmp_path, "a\tO\n", "train.iob2") == expected
     assert complaint(tmp_path, "# text = a\n", "train.iob2") == " holds no sentence; expected words and their tags"
     assert complaint(tmp_path, "a O\n", "dev.jsonl") == f"1: not JSON (Expecting value); {JSON_FORM}"
@@ -195,7 +196,7 @@ def test_a_long_word_is_read(tmp_path):
     assert read(tmp_path, f"de:{word}\tB-PER\n") == [Sentence([word], ["B-PER"], 1)]
 
 
-def test_what_is_no_file(tmp_path):
+def test_what_is_not_a_file(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
