@@ -40,6 +40,7 @@ def test_published_samples_of_german(panx):
         assert {kind: labels.count(tags.ids[f"B-{kind}"]) for kind in counts} == counts
 
 
+@pytest.mark.slow
 def test_published_row_counts(panx):
     expected = panx[2]["sampling"]
     assert dict(zip(expected["languages"], expected["fractions"])) == FRACTIONS

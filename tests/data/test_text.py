@@ -145,6 +145,7 @@ def test_words_of_panx(shared, lang, share):
     assert len(plain) > 5000 and agreeing / len(plain) > share
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lang", "share"), [("ja", 0.999), ("zh", 0.995)])
 def test_characters_of_panx(shared, lang, share):
     """Sentences without markup, letters or digits of other scripts; `#` is PAN-X's word for a space."""
