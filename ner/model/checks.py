@@ -1,7 +1,7 @@
 """Everything that a model folder from elsewhere can get wrong: sizes, configuration, tokenizer, tensors.
 
 A bomb is refused before it fills the memory. Trade-off: the limits are round numbers that no encoder of the family
-comes near, not the sizes that the machine could bear: what is refused here is never a model. How far a precompiled map
+comes near, not the sizes that the machine could take: what is refused here is never a model. How far a precompiled map
 of characters stretches a word is not looked at.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from huggingface_hub import HfApi
 from safetensors import safe_open
 from torch import Tensor
 
@@ -29,6 +30,8 @@ SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dro
           "initializer_range")
 SPECIAL = ("cls_token", "sep_token", "unk_token", "pad_token")
 SHORTEST_WINDOW = 16  # subwords
+BOT, TITLE = "SFconvertbot", "Adding `safetensors` variant of this model"  # the Hub's conversions, on pull requests
+CONVERSION = f"where N is the pull request {TITLE!r} in the model's Community tab"
 LONGEST_TRIAL = 64  # subwords of three characters; bytes of UTF-8 are 5
 
 
@@ -61,6 +64,59 @@ def check_files(folder: Path) -> None:
             raise UserError(f"{path}: is larger than {MAX_TOKENIZER:,} bytes; expected a tokenizer's file")
 
 
+def check_download(name: str, folder: Path, vocabulary_file: str) -> None:
+    """A model of the Hub, as it was fetched into `folder`, has weights and a tokenizer that are read."""
+    if not any((folder / file).is_file() for file in ("model.safetensors", "model.safetensors.index.json")):
+        number = conversion(name)
+        way = (f"use --model_revision refs/pr/{number}, its open pull request {TITLE!r}" if number else
+               f"use --model_revision refs/pr/N, {CONVERSION}")
+        raise UserError(f"model {name}: holds no model.safetensors on this revision, and a pickle (pytorch_model.bin) "
+                        f"is not read; {way}")
+    check_vocabulary(folder, f"model {name}", name, vocabulary_file)
+
+
+def conversion(name: str) -> int | None:
+    """The number of the open pull request with a Hub model's weights as safetensors; None where the Hub names none."""
+    try:
+        found = HfApi().get_repo_discussions(
+            name, author=BOT, discussion_type="pull_request", discussion_status="open")
+        return next((one.num for one in found if one.is_pull_request and (one.author, one.title, one.status) == (
+            BOT, TITLE, "open")), None)
+    except Exception:  # no network, no permission: the message tells how to look for it
+        return None
+
+
+def check_vocabulary(folder: Path, where: str, name: str, vocabulary_file: str) -> None:
+    """`folder` holds what a fast tokenizer is made from: otherwise transformers makes one up from special tokens."""
+    if (folder / "tokenizer.json").is_file() or (folder / vocabulary_file).is_file():
+        return
+    files = " or ".join(dict.fromkeys(("tokenizer.json", vocabulary_file)))
+    target, before = name, ""
+    if name != str(folder):
+        target, before = "FOLDER", f"hf download {name} --local-dir FOLDER, then "
+    raise UserError(f"{where}: holds no {files}; expected the files of a fast tokenizer, which transformers makes: "
+                    f"{before}AutoTokenizer.from_pretrained({json.dumps(name)}).save_pretrained({json.dumps(target)})"
+                    + (", and --model FOLDER" if before else ""))
+
+
+def wordpiece_settings(folder: Path) -> dict:
+    """What transformers must be told to build the WordPiece tokenizer that tokenizer.json describes: it takes these from
+    tokenizer_config.json alone, and lower-cases where nothing is said there. None of them for another tokenizer."""
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        content = json.loads(path.read_text(encoding="utf-8"))
+        normalizer = content.get("normalizer") or {}
+        if normalizer.get("type") != "BertNormalizer":
+            return {}
+        return {"do_lower_case": normalizer["lowercase"], "strip_accents": normalizer["strip_accents"],
+                "tokenize_chinese_chars": normalizer["handle_chinese_chars"]}
+    path = folder / "tokenizer_config.json"
+    said = read_json(path).get("do_lower_case") if path.is_file() else None
+    if not isinstance(said, bool):
+        raise UserError(f"{path}: do_lower_case is {shortened(said)}; expected true or false beside a vocab.txt")
+    return {}
+
+
 def growth(normalizer: dict) -> int:
     """The most characters that a normaliser of tokenizers, as its JSON says, makes of one by replacing.
 
@@ -84,26 +140,36 @@ def check_growth(folder: Path, tokenizer) -> None:
                         f"expected the special tokens of the model's family")
 
 
-def problems(config, activations) -> Iterator[str]:
-    """What keeps a configuration from being built; each may rely on the ones before it."""
+def problems(config, activations, from_zero: bool) -> Iterator[str]:
+    """What keeps a configuration from being built; each may rely on the ones before it. from_zero: how the family counts
+    positions; otherwise from pad_token_id + 1."""
     if config.hidden_act not in activations:
         yield f"hidden_act is {config.hidden_act!r}; expected one of {', '.join(activations)}"
     if config.is_decoder:
         yield "is_decoder is true; expected an encoder"
     if config.hidden_size % config.num_attention_heads:
-        yield f"hidden_size {config.hidden_size} is no multiple of num_attention_heads {config.num_attention_heads}"
+        yield (f"hidden_size is {config.hidden_size}; expected a multiple of num_attention_heads "
+               f"{config.num_attention_heads}")
+    kind = getattr(config, "position_embedding_type", None) or "absolute"
+    if kind != "absolute":
+        yield f"position_embedding_type is {shortened(kind)}; expected 'absolute'"
     for name in SHARES:
         if not 0 <= (getattr(config, name) or 0) < 1:
             yield f"{name} is {getattr(config, name)}; expected 0 up to below 1"
     if config.pad_token_id is None or not 0 <= config.pad_token_id < config.vocab_size:
         yield f"pad_token_id is {config.pad_token_id}; expected an id below vocab_size {config.vocab_size}"
-    if config.max_position_embeddings - config.pad_token_id - 1 < SHORTEST_WINDOW:
+    first = 0 if from_zero else config.pad_token_id + 1
+    if config.max_position_embeddings - first < SHORTEST_WINDOW:
         yield (f"max_position_embeddings is {config.max_position_embeddings}; expected room for {SHORTEST_WINDOW} "
-               f"subwords behind the pad_token_id {config.pad_token_id}")
+               f"subwords" + (f" after the pad_token_id {config.pad_token_id}" if first else ""))
 
 
-def check_tokenizer(folder: Path, tokenizer, config) -> None:
-    """It takes words that come split, pads as the model does, and every id of it has an embedding."""
+def check_tokenizer(folder: Path, tokenizer, config, from_zero: bool) -> None:
+    """It takes words that come split, pads as the model does, and every id of it has an embedding.
+
+    from_zero: positions do not depend on the padding, so the tokenizer may pad with another id than config.json names:
+    BERTs with XLM-R's vocabulary do (0 there, 1 in the tokenizer).
+    """
     try:
         check_growth(folder, tokenizer)
         # without special tokens, of which a template may add any number
@@ -117,14 +183,14 @@ def check_tokenizer(folder: Path, tokenizer, config) -> None:
     except Exception as error:  # transformers and tokenizers raise whatever their parsers do
         raise UserError(f"{folder}: the tokenizer cannot be used ({first_line(error)})") from None
     if lacking:
-        raise UserError(f"{folder}: the tokenizer has no {lacking[0]}; expected one as in RoBERTa")
+        raise UserError(f"{folder}: the tokenizer has no {lacking[0]}; expected one as in RoBERTa or BERT")
     if not 0 < len(words.input_ids) <= LONGEST_TRIAL:
         raise UserError(f"{folder}: the tokenizer makes {len(words.input_ids):,} subwords of three characters; "
                         f"expected a template that takes a sentence once")
     if words.input_ids != text.input_ids:
         raise UserError(f"{folder}: the tokenizer reads words that come one by one as parts of one word; expected the "
                         f"tokenizer class of the model's family with add_prefix_space, or a pre-tokenizer that sets it")
-    if tokenizer.pad_token_id != config.pad_token_id:
+    if tokenizer.pad_token_id != config.pad_token_id and not from_zero:
         raise UserError(f"{folder}: the tokenizer pads with id {tokenizer.pad_token_id}, "
                         f"config.json says {config.pad_token_id}")
     if largest >= config.vocab_size:
@@ -143,7 +209,7 @@ def read_checked(path: Path, name: str, shape: torch.Size | None = None) -> Tens
         raise UserError(f"{path}: the tensor {name} is of type {tensor.dtype}; expected floating-point numbers")
     tensor = tensor.float()
     if not torch.isfinite(tensor).all():
-        raise UserError(f"{path}: the tensor {name} holds values that are no finite numbers")
+        raise UserError(f"{path}: the tensor {name} holds values that are not finite numbers")
     return tensor
 
 

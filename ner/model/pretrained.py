@@ -9,9 +9,11 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -26,15 +28,30 @@ from ner.options import UserError
 
 logger = logging.getLogger(__name__)
 BUILTIN = "e5-small"
-FAMILY = {
-    "xlm-roberta": "XLMRobertaForTokenClassification",
-    "roberta": "RobertaForTokenClassification",
-    "camembert": "CamembertForTokenClassification",
-}
-FILES = ["*.json", "model.safetensors", "model-*.safetensors"]  # what is fetched from the Hub: no pickles, no code
-WORD_EMBEDDINGS = "roberta.embeddings.word_embeddings.weight"
+FILES = ["*.json", "vocab.txt", "model.safetensors", "model-*.safetensors"]  # fetched from the Hub: no pickles, no code
+BODY = "roberta."  # what the names of the encoder's tensors begin with in this project
+WORD_EMBEDDINGS = f"{BODY}embeddings.word_embeddings.weight"
+POSITIONS = f"{BODY}embeddings.position_embeddings.weight"
 HEAD = "classifier."  # what the names of its tensors begin with
 CODE = ("auto_map", "custom_pipelines")  # where a folder names Python files of its own
+
+
+class Family(NamedTuple):
+    """How the encoders of a `model_type` differ from each other; their layers are the same."""
+
+    architecture: str  # the class of transformers that a saved model names
+    prefix: str = BODY  # of the encoder's tensors in a saved model
+    from_zero: bool = False  # positions are counted from 0; otherwise from pad_token_id + 1
+    vocabulary_file: str = "tokenizer.json"  # enough for transformers to build the fast tokenizer
+    tokenizer_options: tuple[tuple[str, bool], ...] = ()  # without which words that come split are glued together
+
+
+FAMILY = {
+    "xlm-roberta": Family("XLMRobertaForTokenClassification"),
+    "roberta": Family("RobertaForTokenClassification", tokenizer_options=(("add_prefix_space", True),)),
+    "camembert": Family("CamembertForTokenClassification"),
+    "bert": Family("BertForTokenClassification", "bert.", from_zero=True, vocabulary_file="vocab.txt"),
+}
 
 
 def folder_of(name: str, revision: str | None = None) -> Path:
@@ -48,14 +65,26 @@ def folder_of(name: str, revision: str | None = None) -> Path:
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise UserError(f"{name}: no such folder; name a model folder, a model on the Hub or {BUILTIN}")
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
     except Exception as error:  # the Hub's client raises many kinds; all of them mean the same here
         reason = f"{type(error).__name__}: {first_line(error)}"
-        raise UserError(f"model {name}: neither a folder nor to be had from the Hub ({reason})") from None
+        raise UserError(f"model {name}: not a folder, and not available from the Hub ({reason})") from None
+    family = FAMILY[load_config(folder).model_type]
+    checks.check_download(name, folder, family.vocabulary_file)
+    return folder
+
+
+def unused_positions(config) -> int:
+    """Rows before the first position that this project's table has and the files of the family do not.
+
+    The model counts positions from pad_token_id + 1, as RoBERTa does. BERT counts from 0, so its rows are moved.
+    """
+    return config.pad_token_id + 1 if FAMILY[config.model_type].from_zero else 0
 
 
 def load_config(folder: Path):
-    """The transformers configuration of an encoder of the RoBERTa family. Code that it names is forgotten, not run."""
+    """The transformers configuration of an encoder, with as many positions as this project's table has (`save_model`
+    writes the number of the files again). Code that it names is forgotten, not run."""
     path = folder / "config.json"
     content = read_json(path)
     family = content.get("model_type")
@@ -68,24 +97,27 @@ def load_config(folder: Path):
         config = CONFIG_MAPPING[family].from_dict(content)
     except Exception as error:  # whatever the validators of transformers raise
         raise UserError(f"{path}: not a model configuration ({first_line(error)})") from None
-    for problem in checks.problems(config, ACTIVATIONS):
+    for problem in checks.problems(config, ACTIVATIONS, FAMILY[family].from_zero):
         raise UserError(f"{path}: {problem}")
+    config.max_position_embeddings += unused_positions(config)
     return config
 
 
 def load_tokenizer(folder: Path, config):
     """The fast tokenizer of a model folder, ready for text split into words; all its ids have an embedding."""
-    if not (folder / "tokenizer.json").is_file():  # transformers would make one up from five special tokens
-        raise UserError(f"{folder}: holds no tokenizer.json; expected the files of a fast tokenizer")
+    family = FAMILY[config.model_type]
+    checks.check_vocabulary(folder, str(folder), str(folder), family.vocabulary_file)
     checks.check_files(folder)
-    given = {"config": copy.deepcopy(config), "trust_remote_code": False}
-    if config.model_type == "roberta":
-        given["add_prefix_space"] = True  # else GPT-2's BPE glues words together
+    given = {"config": copy.deepcopy(config), "trust_remote_code": False, **dict(family.tokenizer_options)}
     try:
+        if family.vocabulary_file == "vocab.txt":
+            given |= checks.wordpiece_settings(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, **given)
+    except UserError:
+        raise
     except Exception as error:  # transformers and tokenizers raise whatever their parsers do
         raise UserError(f"{folder}: the tokenizer cannot be used ({first_line(error)})") from None
-    checks.check_tokenizer(folder, tokenizer, config)
+    checks.check_tokenizer(folder, tokenizer, config, family.from_zero)
     return tokenizer
 
 
@@ -109,12 +141,13 @@ def weight_files(folder: Path) -> dict[str, tuple[Path, str]]:
                 raise UserError(f"{index}: names {str(path)!r}; expected files in its own folder")
     else:
         raise UserError(f"{folder}: holds no model.safetensors; a pickle (pytorch_model.bin) is not read: save the "
-                        f"model as safetensors with transformers")
+                        f"model as safetensors with transformers, or take it from the Hub by its name with "
+                        f"--model_revision refs/pr/N, {checks.CONVERSION}")
     files: dict[str, tuple[Path, str]] = {}
     for path in sorted(shards):
         try:
             with safe_open(path, "pt") as file:
-                files |= {our_name(name): (path, name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+                files |= {our_name(name): (path, name) for name in file.keys()}  # noqa: SIM118  # not a mapping
         except (SafetensorError, OSError, RuntimeError) as error:  # the last: one larger than the memory
             raise UserError(f"{path}: not a safetensors file ({first_line(error)})") from None
     return files
@@ -122,9 +155,10 @@ def weight_files(folder: Path) -> dict[str, tuple[Path, str]]:
 
 def our_name(name: str) -> str:
     """A checkpoint's tensor name as this model has it: older and headless files leave out the prefix."""
-    name = name.removeprefix("camembert.").removeprefix("xlm_roberta.")
+    for family in FAMILY.keys() - {"roberta"}:
+        name = name.removeprefix(f"{family.replace('-', '_')}.")
     name = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
-    return name if name.startswith(("roberta.", "classifier.")) else f"roberta.{name}"
+    return name if name.startswith((BODY, HEAD)) else f"{BODY}{name}"
 
 
 def read_tensor(folder: Path, name: str) -> Tensor:
@@ -140,57 +174,78 @@ def load_model(folder: Path, config, attention: str, rows: np.ndarray | None = N
     """A `TokenClassifier` with the weights of `folder`, in fp32 on the CPU.
 
     rows: keep these rows of the word embeddings only (active vocabulary). new_head: draw the head from this generator
-    (`Head.initialise`), unless the folder has a head for just `tags`: that one is kept, its rows put in their order.
-    Without new_head, the head must be in the folder.
+    (`Head.initialise`), but keep the rows that the folder's head has for any of `tags`. Without new_head, the head must
+    be in the folder.
     """
     with torch.device("meta"):
         model = TokenClassifier(config, attention)
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-    head = [name for name in shapes if name.startswith(HEAD)]
     if rows is not None:
         model.roberta.embeddings.word_embeddings = nn.Embedding(
             len(rows), config.hidden_size, config.pad_token_id, device="meta")
-    files, state, order = weight_files(folder), {}, None
+    files, state = weight_files(folder), {}
     if new_head is not None:
-        order = head_order(folder, tags) if files.keys() >= set(head) else None
-        if head != [f"{HEAD}weight", f"{HEAD}bias"] and order != list(range(len(tags))):
-            order = None  # what else such a head holds by tag cannot be put in another order from here
-        if order is None:
-            model.classifier.to_empty(device="cpu")
-            model.classifier.initialise(config.initializer_range, new_head)
-            state = {name: model.get_parameter(name).data for name in head}
-        else:
-            logger.warning("%s: has a head for these tags, training goes on from it", folder)
+        state = head_state(model, folder, files, new_head, tags)
     missing = sorted(shapes.keys() - files.keys() - state.keys())
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise UserError(f"{folder}: the tensor {missing[0]}{more} is missing in its safetensors files")
     for name in [name for name in shapes if name not in state]:
-        tensor = checks.read_checked(*files[name], shapes[name])
-        chosen = rows if name == WORD_EMBEDDINGS else order if name in head else None
-        state[name] = tensor.clone() if chosen is None else tensor[torch.as_tensor(chosen)]
+        count, *others = shapes[name]
+        unused = unused_positions(config) if name == POSITIONS else 0
+        tensor = checks.read_checked(*files[name], torch.Size((count - unused, *others)))
+        if unused:
+            tensor = F.pad(tensor, (0, 0, unused, 0))
+        state[name] = tensor[torch.as_tensor(rows)] if name == WORD_EMBEDDINGS and rows is not None else tensor.clone()
     model.load_state_dict(state, assign=True, strict=True)
     return model
 
 
-def head_order(folder: Path, tags: tuple[str, ...]) -> list[int] | None:
-    """The rows of the folder's head in the order of `tags`; None where it is a head for other tags."""
+def head_state(model: TokenClassifier, folder: Path, files: dict[str, tuple[Path, str]], generator: torch.Generator,
+               tags: tuple[str, ...]) -> dict[str, Tensor]:
+    """The tensors of a head for `tags`: the folder's own where they are for just these tags in this order; otherwise
+    drawn from the generator, and the rows of the tags that the folder's head knows put in their places."""
+    shapes = {f"{HEAD}{name}": parameter.shape for name, parameter in model.classifier.named_parameters()}
+    theirs = head_tags(folder) if files.keys() >= shapes.keys() else ()
+    known = [tag for tag in tags if tag in theirs]
+    if known and theirs == tags:
+        logger.warning("%s: has a head for these tags, training goes on from it", folder)
+        return {name: checks.read_checked(*files[name], shape).clone() for name, shape in shapes.items()}
+    model.classifier.to_empty(device="cpu")
+    model.classifier.initialise(model.config.initializer_range, generator)
+    state = {name: model.get_parameter(name).data for name in shapes}
+    if not known or list(shapes) != [f"{HEAD}weight", f"{HEAD}bias"]:
+        return state  # what else a head holds by tag cannot be put in another order from here
+    for name, tensor in state.items():
+        found = checks.read_checked(*files[name], torch.Size((len(theirs), *tensor.shape[1:])))
+        tensor[[tags.index(tag) for tag in known]] = found[[theirs.index(tag) for tag in known]]
+    if sorted(theirs) == sorted(tags):
+        logger.warning("%s: has a head for these tags, training goes on from it", folder)
+    else:
+        new = [tag for tag in tags if tag not in theirs]
+        logger.warning("%s: has a head for other tags; its rows are kept for %s, and drawn anew for %s", folder,
+                       " ".join(known), " ".join(new) or "none")
+    return state
+
+
+def head_tags(folder: Path) -> tuple[str, ...]:
+    """The tags of a folder's head, none where it names none."""
     try:
-        theirs = tags_of(load_config(folder)) or ()
+        return tags_of(load_config(folder)) or ()
     except ValueError:
-        return None
-    return [theirs.index(tag) for tag in tags] if sorted(theirs) == sorted(tags) else None
+        return ()
 
 
 def save_model(folder: Path, state: dict[str, Tensor], config, tokenizer, tags: tuple[str, ...], card: str) -> None:
     """Write a folder that ``AutoModelForTokenClassification`` and ``pipeline`` load; it appears whole or not at all."""
-    config = copy.deepcopy(config)
+    config, family, unused = copy.deepcopy(config), FAMILY[config.model_type], unused_positions(config)
     config.id2label = dict(enumerate(tags))
     config.label2id = {tag: i for i, tag in enumerate(tags)}
-    config.architectures = [FAMILY[config.model_type]]
+    config.architectures = [family.architecture]
     config.dtype = "float32"
     with torch.device("meta"):
         expected = dict(TokenClassifier(config).named_parameters()).keys()
+    config.max_position_embeddings -= unused
     if odd := sorted(expected ^ state.keys()):
         raise ValueError(f"{folder}: the tensors {', '.join(odd[:3])} are missing or unknown; expected those of a "
                          f"TokenClassifier, with what was added to its linear maps merged into them")
@@ -198,7 +253,9 @@ def save_model(folder: Path, state: dict[str, Tensor], config, tokenizer, tags: 
         with whole_folder(folder) as new:
             config.save_pretrained(new)
             save_tokenizer(new, tokenizer)
-            tensors = {name: tensor.contiguous() for name, tensor in state.items()}
+            tensors = {name.replace(BODY, family.prefix, 1) if name.startswith(BODY) else name:
+                       (tensor[unused:].clone() if name == POSITIONS and unused else tensor).contiguous()
+                       for name, tensor in state.items()}
             save_file(tensors, new / "model.safetensors", {"format": "pt"})
             (new / "README.md").write_text(card, encoding="utf-8")
     except Exception as error:  # a full disk is another kind of error to each of the writers

@@ -21,7 +21,7 @@ PLACES = {  # name -> every place that holds it
     "snapshot_download": ("ner.model.pretrained.snapshot_download",),
     "config_names": ("ner.data.hub.get_dataset_config_names",),
     "load_dataset": ("ner.data.hub.load_dataset",),
-    "HfApi": ("ner.experiment.publish.HfApi",),
+    "HfApi": ("ner.experiment.publish.HfApi", "ner.model.checks.HfApi"),
     # what is built in
     "encoder_folder": ("ner.model.builtin.encoder_folder",),
     "decode": ("ner.model.builtin._decode",),

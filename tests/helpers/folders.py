@@ -6,6 +6,9 @@ from pathlib import Path
 import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import (
+    BertConfig,
+    BertForTokenClassification,
+    BertTokenizer,
     CamembertConfig,
     CamembertForTokenClassification,
     CamembertTokenizer,
@@ -23,12 +26,15 @@ TAGS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
 WORDS = ["Anna", "Keller", "wohnt", "in", "Bern", "und", "arbeitet", "bei", "der", "Post", "Genf", "nach", "fährt", "."]
 LEXICON = {"Anna": "B-PER", "Keller": "I-PER", "Post": "B-ORG", "Bern": "B-LOC", "Genf": "B-LOC"}
-CONFIGS = {"xlm-roberta": XLMRobertaConfig, "roberta": RobertaConfig, "camembert": CamembertConfig}
+CONFIGS = {"xlm-roberta": XLMRobertaConfig, "roberta": RobertaConfig, "camembert": CamembertConfig,
+           "bert": BertConfig}
 MODELS = {
     "xlm-roberta": XLMRobertaForTokenClassification,
     "roberta": RobertaForTokenClassification,
     "camembert": CamembertForTokenClassification,
+    "bert": BertForTokenClassification,
 }
+OF_BERT = {"max_position_embeddings": 64, "type_vocab_size": 2, "pad_token_id": 0}
 
 
 def pieces(words: list[str]) -> list[tuple[str, float]]:
@@ -38,6 +44,13 @@ def pieces(words: list[str]) -> list[tuple[str, float]]:
     return [(piece, score) for part, score in ((SPECIAL, 0.0), (whole, -1.0), (characters, -9.0)) for piece in part]
 
 
+def wordpieces(words: list[str]) -> list[str]:
+    """A WordPiece vocabulary: special tokens, the words whole, then characters that begin and that continue a word."""
+    characters = sorted({c for word in words for c in word} | set("abcdefghijklmnopqrstuvwxyz"))
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    return list(dict.fromkeys([*special, *words, *characters, *(f"##{character}" for character in characters)]))
+
+
 def tokenizer_of(family: str, words: list[str] = WORDS):
     """One as that family has it."""
     if family == "roberta":
@@ -45,6 +58,8 @@ def tokenizer_of(family: str, words: list[str] = WORDS):
         bpe.train_from_iterator([" ".join(words)] * 3, 400, 2, special_tokens=[*SPECIAL, "<mask>"])
         merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
         return RobertaTokenizer(vocab=bpe.get_vocab(), merges=merges)
+    if family == "bert":
+        return BertTokenizer(vocab={piece: i for i, piece in enumerate(wordpieces(words))}, do_lower_case=False)
     vocabulary = [*pieces(words), ("<mask>", 0.0)]
     if family == "camembert":
         return CamembertTokenizer(vocab=vocabulary)
@@ -54,12 +69,15 @@ def tokenizer_of(family: str, words: list[str] = WORDS):
     return PreTrainedTokenizerFast(tokenizer_object=builtin._tokenizer(vocabulary, 3, special), **special)
 
 
-def tiny_model(family: str = "xlm-roberta", tags: tuple[str, ...] = TAGS, words: list[str] = WORDS, **changes):
-    """A random model of transformers and its tokenizer."""
-    tokenizer = tokenizer_of(family, words)
+def tiny_model(family: str = "xlm-roberta", tags: tuple[str, ...] = TAGS, words: list[str] = WORDS, tokenizer=None,
+               **changes):
+    """A random model of transformers and its tokenizer, the family's own unless one is given."""
+    tokenizer = tokenizer or tokenizer_of(family, words)
     values = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
               "intermediate_size": 24, "max_position_embeddings": 66, "type_vocab_size": 1, "initializer_range": 0.3,
               "pad_token_id": 1, "id2label": dict(enumerate(tags)), "label2id": {tag: i for i, tag in enumerate(tags)}}
+    if family == "bert":
+        values |= OF_BERT
     torch.manual_seed(0)
     return MODELS[family](CONFIGS[family](**{**values, **changes})).eval(), tokenizer
 

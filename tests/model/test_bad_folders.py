@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig
+from transformers import DistilBertConfig
 
 from ner.model import pretrained
 from ner.options import UserError
@@ -108,8 +108,10 @@ BAD = {
     "config is a list": (write("config.json", "[]"), "config.json: expected a JSON object, found \\[\\]"),
     "config is nested": (write("config.json", "[" * 100_000), "config.json: cannot be read as JSON"),
     "config is UTF-16": (write("config.json", "{}".encode("utf-16")), "config.json: cannot be read as JSON"),
-    "no family": (write("config.json", "{}"), "model_type is None; expected one of xlm-roberta, roberta, camembert"),
-    "another family": (set_config(model_type="bert"), "model_type is 'bert'; expected one of xlm-roberta"),
+    "no family": (write("config.json", "{}"), "model_type is None; expected one of xlm-roberta, roberta, camembert, bert"),
+    "another family": (set_config(model_type="modernbert"), "model_type is 'modernbert'; expected one of xlm-roberta"),
+    "relative positions": (set_config(position_embedding_type="relative_key"),
+                           "position_embedding_type is 'relative_key'; expected 'absolute'"),
     "family is a list": (set_config(model_type=["xlm-roberta"]), r"model_type is \['xlm-roberta'\]"),
     "size is a string": (set_config(hidden_size="16"), "hidden_size is '16'; expected a whole number"),
     "size is null": (set_config(intermediate_size=None), "intermediate_size is None; expected a whole number"),
@@ -121,7 +123,7 @@ BAD = {
     "huge": (set_config(hidden_size=10**18), "hidden_size is 10+; expected"),
     "many labels": (set_config(num_labels=10**10, id2label=None), "num_labels is 10+; expected"),
     "wide": (set_config(hidden_size=65536, num_attention_heads=1), "has shape .*; config.json says"),
-    "heads do not divide": (set_config(num_attention_heads=3), "hidden_size 16 is no multiple of num_att"),
+    "heads do not divide": (set_config(num_attention_heads=3), "hidden_size is 16; expected a multiple of num_att"),
     "activation": (set_config(hidden_act="silu"), "hidden_act is 'silu'; expected one of gelu, relu"),
     "activation is a number": (set_config(hidden_act=3), "config.json: "),
     "decoder": (set_config(is_decoder=True), "is_decoder is true"),
@@ -150,8 +152,8 @@ BAD = {
     "missing tensor": (set_tensors(lambda state: state.pop(QUERY)), f"the tensor {QUERY} is missing"),
     "other shape": (replace_query(torch.ones(2, 3)), r"shape \[2, 3\]; config.json says \[16, 16\]"),
     "integers": (replace_query(torch.ones(16, 16, dtype=torch.int8)), "is of type torch.int8; expected floating"),
-    "NaN": (poison(QUERY, float("nan")), f"{QUERY} holds values that are no finite numbers"),
-    "infinity": (poison(WORD, float("-inf")), f"{WORD} holds values that are no finite numbers"),
+    "NaN": (poison(QUERY, float("nan")), f"{QUERY} holds values that are not finite numbers"),
+    "infinity": (poison(WORD, float("-inf")), f"{WORD} holds values that are not finite numbers"),
     "index outside": (index({"weight_map": {WORD: "../outside.safetensors"}}), "expected files in its own folder"),
     "absolute index": (index({"weight_map": {WORD: "/etc/passwd"}}), "'/etc/passwd'; expected files in its own folder"),
     "index of the folder": (index({"weight_map": {WORD: ".."}}), "not a safetensors file"),
@@ -204,9 +206,9 @@ def test_symlink_loop_and_file_are_not_looked_up_on_the_hub(tmp_path, monkeypatc
             pretrained.folder_of(name)
 
 
-def test_bert_of_transformers_is_refused(tmp_path):
-    BertConfig().save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="model_type is 'bert'; expected one of xlm-roberta, roberta, camembert"):
+def test_another_architecture_of_transformers_is_refused(tmp_path):
+    DistilBertConfig().save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="model_type is 'distilbert'; expected one of xlm-roberta, roberta, camembert, bert"):
         pretrained.load_config(pretrained.folder_of(str(tmp_path)))
 
 
@@ -273,5 +275,5 @@ def test_hub_name_without_a_network_is_one_sentence(monkeypatch):
         raise OSError("cannot reach\nthe Hub")
 
     doubles.replace(monkeypatch, "snapshot_download", fail)
-    with pytest.raises(UserError, match=r"^model someone/model: neither a folder .* \(OSError: cannot reach\)$"):
+    with pytest.raises(UserError, match=r"^model someone/model: not a folder, and not available from the Hub \(OSError: cannot reach\)$"):
         pretrained.folder_of("someone/model", "v1")

@@ -43,7 +43,7 @@ def our_ids(tokenizer, words):
 
 
 @pytest.mark.parametrize("shard", ["1GB", "4KB"])
-@pytest.mark.parametrize("family", ["xlm-roberta", "roberta", "camembert"])
+@pytest.mark.parametrize("family", ["xlm-roberta", "roberta", "camembert", "bert"])
 def test_folder_of_transformers_loads(tmp_path, family, shard):
     folder = tiny_folder(tmp_path / "model", family, shard)
     assert (folder / "model.safetensors").exists() == (shard == "1GB")
@@ -56,7 +56,7 @@ def test_folder_of_transformers_loads(tmp_path, family, shard):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["xlm-roberta", "roberta", "camembert"])
+@pytest.mark.parametrize("family", ["xlm-roberta", "roberta", "camembert", "bert"])
 def test_saved_folder_loads_in_transformers(tmp_path, family):
     source = tiny_folder(tmp_path / "source", family)
     ours, config, tokenizer = opened(source, rows=None)
