@@ -349,7 +349,7 @@ def test_hub_model_offline_is_one_sentence(tmp_path):
     done = process(tmp_path, "tag", "someone/some-model", "Bern", HF_HUB_OFFLINE="1")
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1, done.stderr
-    assert done.stderr.startswith("evaluate.py: model someone/some-model: neither a folder nor to be had from the Hub")
+    assert done.stderr.startswith("evaluate.py: model someone/some-model: not a folder, and not available from the Hub")
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def test_a_run_and_its_scores_try_no_socket(tmp_path):
 
 
 def test_offline_a_hub_name_is_one_sentence_at_once_and_the_rest_works(tmp_path):
-    model = "model someone/some-model: neither a folder nor to be had"
+    model = "model someone/some-model: not a folder, and not available"
     data = "data set someone/some-data, language 'de'"
     run, output = tmp_path / "run", ("--output_dir", tmp_path / "o")
     hub = {("train", "--model", "someone/some-model", *output): model,

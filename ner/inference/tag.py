@@ -10,11 +10,9 @@ from accelerate import Accelerator
 from tabulate import tabulate
 
 from ner.data import alignment, encoded
-from ner.data.collate import padding_of
 from ner.data.sentences import NOT_IN_A_WORD
 from ner.data.text import Word, entities, split_words
-from ner.evaluation.predict import predict
-from ner.inference.trained import Trained
+from ner.inference.trained import Trained, predicted
 from ner.options import UserError
 from ner.tags import spans
 
@@ -103,7 +101,7 @@ def tag(trained: Trained, texts: list[Text], accelerator: Accelerator) -> list[T
     tokens = [[word.text for word in one.words] for one in texts]
     options = trained.options
     sentences = encoded.unlabelled([t for t in tokens if t], trained.tokenizer, options.max_length, options.stride)
-    found = predict(trained.model, sentences, padding_of(trained.tokenizer), accelerator)
+    found = predicted(trained, sentences, accelerator)
     lengths = [len(t) for t in tokens]
     return [TaggedText(one.text, one.words, trained.tags.names_of(labels), confidence.tolist())
             for one, labels, confidence in zip(texts, encoded.per_sentence(found.labels, lengths),

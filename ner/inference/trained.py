@@ -2,29 +2,34 @@
 
 Trade-off. A model from elsewhere is scored with its own tag names, so its ids can have any order, but the tags of the
 data must be among them unless `types` says what they are: guessing that HUMAN means PER would give figures that nobody
-can compare.
+can compare. A model that was trained on IOB1 (some I-X without B-X) is read here alone: its answers become IOB2, and
+nothing else has to ask.
 """
 
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
 from ner.data import corpora, encoded
+from ner.data.alignment import IGNORED, Window
 from ner.data.collate import padding_of
 from ner.data.encoded import Encoded
-from ner.evaluation import per_language
+from ner.evaluation import per_language, predict
 from ner.evaluation.per_language import Scored
+from ner.evaluation.predict import Predictions
 from ner.experiment.cli import read_recipe
 from ner.experiment.folder import is_study
 from ner.model import pretrained
 from ner.model.roberta import TokenClassifier
 from ner.options import Options, UserError, resolve, shown
-from ner.tags import TagSet
+from ner.tags import TagSet, iob1_to_iob2
 
 
 class Trained(NamedTuple):
@@ -32,7 +37,7 @@ class Trained(NamedTuple):
 
     model: TokenClassifier
     tokenizer: PreTrainedTokenizerBase
-    tags: TagSet
+    tags: TagSet  # the model's, and after them each B-X that it lacks beside an I-X
     options: Options
     folder: Path
 
@@ -62,9 +67,9 @@ def load(name: str, accelerator: Accelerator, revision: str | None = None) -> Tr
         names = pretrained.tags_of(config)
         if names is None:
             raise UserError(f"{folder}/config.json: names no tags in id2label; expected a fine-tuned token classifier")
-        tags = TagSet(names)
+        tags = TagSet((*names, *lacking(names)))
     except ValueError as error:
-        raise UserError(f"{folder}/config.json: id2label is not an IOB2 tag set ({error})") from None
+        raise UserError(f"{folder}/config.json: id2label is not an IOB2 or IOB1 tag set ({error})") from None
     tokenizer = pretrained.load_tokenizer(folder, config)
     longest = config.max_position_embeddings - config.pad_token_id - 1
     options = replace(options, max_length=min(options.max_length, longest))
@@ -99,5 +104,41 @@ def score(trained: Trained, langs: list[str], split: str, accelerator: Accelerat
     accelerator.print(corpora.count_table(corpus, trained.tags), "\n")
     languages = {lang: encoded.encode(rows, trained.tokenizer, options.max_length, options.stride)
                  for lang, rows in corpus[split].items()}
-    return languages, per_language.evaluate(trained.model, languages, trained.tags, padding_of(trained.tokenizer),
-                                            accelerator)
+    return languages, {lang: per_language.score(sentences, predicted(trained, sentences, accelerator), trained.tags, None)
+                       for lang, sentences in languages.items()}
+
+
+def predicted(trained: Trained, sentences: Encoded, accelerator: Accelerator) -> Predictions:
+    """The predictions of a model; of one trained on IOB1 turned into IOB2, its losses those of the gold tags in IOB1."""
+    names, ids = trained.tags.names, trained.tags.ids
+    unknown = set(names[trained.model.config.num_labels:])
+    if not unknown:
+        return predict.predict(trained.model, sentences, padding_of(trained.tokenizer), accelerator)
+    gold = [[ids["I-" + tag[2:] if tag in unknown else tag] for tag in iob2_to_iob1(trained.tags.names_of(labels))]
+            for labels in sentences.per_sentence(sentences.gold)]
+    windows = [[relabelled(window, labels) for window in own]
+               for own, labels in zip(sentences.windows, gold, strict=True)]
+    found = predict.predict(trained.model, sentences._replace(windows=windows), padding_of(trained.tokenizer), accelerator)
+    labels = [trained.tags.labels(iob1_to_iob2(trained.tags.names_of(labels)))
+              for labels in sentences.per_sentence(found.labels)]
+    return found._replace(labels=np.concatenate([np.asarray(part, np.int64) for part in labels]))
+
+
+def lacking(names: tuple[str, ...]) -> list[str]:
+    """The B-X that are missing beside an I-X: ``("O", "I-PER", "B-LOC") -> ["B-PER"]``."""
+    opening = ("B-" + name[2:] for name in names if str(name).startswith("I-"))
+    return [name for name in opening if name not in names]
+
+
+def iob2_to_iob1(tags: list[str]) -> list[str]:
+    """The same entities, with a ``B-`` only where one follows another of its type."""
+    return ["I-" + tag[2:] if tag.startswith("B-") and before[2:] != tag[2:] else tag
+            for before, tag in pairwise(("O", *tags))]
+
+
+def relabelled(window: Window, labels: list[int]) -> Window:
+    """The window with other labels; `labels` holds one for every word of its sentence."""
+    carries = window.labels != IGNORED
+    changed = window.labels.copy()
+    changed[carries] = labels[window.first_word : window.first_word + carries.sum()]
+    return window._replace(labels=changed)

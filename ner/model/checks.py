@@ -94,8 +94,8 @@ def check_vocabulary(folder: Path, where: str, name: str, vocabulary_file: str) 
     target, before = name, ""
     if name != str(folder):
         target, before = "FOLDER", f"hf download {name} --local-dir FOLDER, then "
-    raise UserError(f"{where}: holds no {files}; expected the files of a fast tokenizer, which transformers makes: "
-                    f"{before}AutoTokenizer.from_pretrained({json.dumps(name)}).save_pretrained({json.dumps(target)})"
+    raise UserError(f"{where}: holds no {files}; expected the files of a fast tokenizer, which transformers makes "
+                    f"(pip install sentencepiece): {before}AutoTokenizer.from_pretrained({json.dumps(name)}).save_pretrained({json.dumps(target)})"
                     + (", and --model FOLDER" if before else ""))
 
 
