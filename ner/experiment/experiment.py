@@ -101,7 +101,8 @@ def build(options: Options, folder: Path, accelerator: Accelerator) -> Run:
     if options.active_vocabulary:
         ids = [window.input_ids for part in (training, *validation.values(), *test.values())
                for sentence in part.windows for window in sentence]
-        rows = vocabulary.active_rows(ids, tokenizer.all_special_ids, config.pad_token_id)
+        padding = max(config.pad_token_id, tokenizer.pad_token_id)  # of BERT they may differ
+        rows = vocabulary.active_rows(ids, tokenizer.all_special_ids, padding)
         compact = functools.partial(vocabulary.compact_ids, rows=rows)
         training, *others = (part.with_ids(compact) for part in (training, *validation.values(), *test.values()))
         count = len(validation)

@@ -10,11 +10,13 @@ import yaml
 from accelerate import Accelerator
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoModelForTokenClassification
 
 from ner.data.text import split_words
 from ner.inference import tag as tag_module
 from ner.inference.trained import load, score
 from ner.options import Options, UserError, as_recipe
+from ner.tags import iob1_to_iob2
 from tests.helpers.folders import LEXICON, TAGS, lexicon_folder, tiny_folder
 from tests.helpers.known import SENTENCES, make_run, tag, write_data
 
@@ -178,6 +180,20 @@ def test_losses_of_a_model_of_iob1_are_those_of_its_own_labels(tmp_path, of_iob1
     gold = [names.index(tag) for tag in ("I-LOC", second, "I-PER", "O")]
     expected = [-logits.log_softmax(0)[label].item() for logits, label in zip(answers, gold, strict=True)]
     assert scored["de"].predictions.loss.tolist() == pytest.approx(expected * 30, abs=1e-3)
+
+
+def test_a_bert_of_iob1_tags_as_transformers_does(tmp_path):
+    """The layout of bert-large-cased-finetuned-conll03-english."""
+    trained = load(str(tiny_folder(tmp_path / "model", "bert", tags=EIGHT)), Accelerator(cpu=True))
+    assert trained.tags.names == (*EIGHT, "B-PER") and trained.options.max_length == 64
+    (tagged,) = tag(trained, "Anna Keller wohnt in Bern und arbeitet bei der Post in Genf.")
+    ids = trained.tokenizer([word.text for word in tagged.words], is_split_into_words=True, return_tensors="pt")
+    theirs = AutoModelForTokenClassification.from_pretrained(tmp_path / "model").eval()
+    logits = theirs(**ids).logits[0]
+    first = [ids.word_ids().index(i) for i in range(len(tagged.words))]
+    assert tagged.tags == iob1_to_iob2([EIGHT[label] for label in logits.argmax(-1)[first]])
+    assert tagged.confidence == pytest.approx(logits.softmax(-1).max(-1).values[first].tolist(), abs=1e-5)
+    assert len(set(tagged.tags)) > 2
 
 
 # ---- tag

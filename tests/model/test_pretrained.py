@@ -126,35 +126,6 @@ def test_rows_of_the_table(tmp_path):
     assert ours.roberta.embeddings.word_embeddings.padding_idx == 1
 
 
-# ---- the head
-
-
-def test_new_head_is_drawn_as_transformers_does_and_by_the_seed(tmp_path):
-    folder = tiny_folder(tmp_path / "model", tags=("O", "B-X", "I-X"))
-    config = pretrained.load_config(folder)
-    config.num_labels = len(TAGS)
-
-    def head(seed):
-        new = torch.Generator().manual_seed(seed)
-        return pretrained.load_model(folder, config, "packed", new_head=new, tags=TAGS).classifier
-
-    assert head(1).weight.equal(head(1).weight) and not head(1).weight.equal(head(2).weight)
-    assert head(1).weight.shape == (7, 16) and not head(1).bias.any()
-    assert 0.2 < head(1).weight.std() < 0.4, "initializer_range is 0.3"
-
-
-def test_head_for_the_same_tags_is_kept_and_matched_by_name(tmp_path):
-    folder = tiny_folder(tmp_path / "model")
-    theirs = opened(folder)[0].classifier
-    order = [6, 0, 3, 2, 1, 5, 4]
-    ours = opened(folder, new_head=torch.Generator(), tags=tuple(TAGS[i] for i in order))[0].classifier
-    assert ours.weight.equal(theirs.weight[order]) and ours.bias.equal(theirs.bias[order])
-    config = pretrained.load_config(folder)
-    config.num_labels = 3
-    other = pretrained.load_model(folder, config, "packed", new_head=torch.Generator(), tags=("O", "B-PER", "I-PER"))
-    assert other.classifier.weight.shape == (3, 16)
-
-
 def test_bare_encoder_has_no_tags(tmp_path):
     config = tiny_model(tags=("LABEL_0", "LABEL_1"))[0].config
     assert pretrained.tags_of(config) is None
