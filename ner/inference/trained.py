@@ -104,23 +104,23 @@ def score(trained: Trained, langs: list[str], split: str, accelerator: Accelerat
     accelerator.print(corpora.count_table(corpus, trained.tags), "\n")
     languages = {lang: encoded.encode(rows, trained.tokenizer, options.max_length, options.stride)
                  for lang, rows in corpus[split].items()}
-    return languages, {lang: per_language.score(sentences, predicted(trained, sentences, accelerator), trained.tags, None)
-                       for lang, sentences in languages.items()}
+    scored = {lang: per_language.score(sentences, predicted(trained, sentences, accelerator), trained.tags, None)
+              for lang, sentences in languages.items()}
+    return languages, scored
 
 
 def predicted(trained: Trained, sentences: Encoded, accelerator: Accelerator) -> Predictions:
-    """The predictions of a model; of one trained on IOB1 turned into IOB2, its losses those of the gold tags in IOB1."""
-    names, ids = trained.tags.names, trained.tags.ids
-    unknown = set(names[trained.model.config.num_labels:])
+    """The predictions of a model. Those of one trained on IOB1 come as IOB2; its losses are of gold tags in IOB1."""
+    tags, padding = trained.tags, padding_of(trained.tokenizer)
+    unknown = set(tags.names[trained.model.config.num_labels:])
     if not unknown:
-        return predict.predict(trained.model, sentences, padding_of(trained.tokenizer), accelerator)
-    gold = [[ids["I-" + tag[2:] if tag in unknown else tag] for tag in iob2_to_iob1(trained.tags.names_of(labels))]
+        return predict.predict(trained.model, sentences, padding, accelerator)
+    gold = [[tags.ids["I-" + tag[2:] if tag in unknown else tag] for tag in iob2_to_iob1(tags.names_of(labels))]
             for labels in sentences.per_sentence(sentences.gold)]
     windows = [[relabelled(window, labels) for window in own]
                for own, labels in zip(sentences.windows, gold, strict=True)]
-    found = predict.predict(trained.model, sentences._replace(windows=windows), padding_of(trained.tokenizer), accelerator)
-    labels = [trained.tags.labels(iob1_to_iob2(trained.tags.names_of(labels)))
-              for labels in sentences.per_sentence(found.labels)]
+    found = predict.predict(trained.model, sentences._replace(windows=windows), padding, accelerator)
+    labels = [tags.labels(iob1_to_iob2(tags.names_of(labels))) for labels in sentences.per_sentence(found.labels)]
     return found._replace(labels=np.concatenate([np.asarray(part, np.int64) for part in labels]))
 
 

@@ -53,7 +53,7 @@ UNCHANGED_BY_XLMR = "\uff5e\U0001f23b"  # full-width tilde and U+1F23B: NFKC map
 def encoder_folder() -> Path:
     """The built-in encoder as a Hugging Face folder (config, fp32 safetensors, tokenizer); decoded at the first call.
 
-    It lies in ``$XDG_CACHE_HOME/ner`` (``~/.cache/ner``). Several processes may call at once: one decodes, the others
+    It is in ``$XDG_CACHE_HOME/ner`` (``~/.cache/ner``). Several processes may call at once: one decodes, the others
     wait for it; the folder appears under its name only when it is whole. Raises ``UserError`` where the package is
     missing, its file is not the published one, or the cache cannot be written.
     """
@@ -101,7 +101,7 @@ def _decode(data: bytes, folder: Path) -> None:
     def read(layout: str) -> tuple:
         return struct.unpack(f"<{layout}", stream.read(struct.calcsize(f"<{layout}")))
 
-    read("4sI")  # magic, version: settled by the checksum
+    read("4sI")  # magic, version: the checksum has decided
     hidden, layers, heads, intermediate, vocabulary, positions, _, eps, _ = read("7ifi")
     pieces, bos, eos, pad, unk = read("5i")
     (piece_bytes,) = read("Q")
@@ -166,7 +166,7 @@ def _parameters(
             tensor = np.frombuffer(data, "<f4", count, offset)
         if short == "emb.pos":  # RoBERTa counts positions from pad + 1
             tensor = np.concatenate([np.zeros((pad + 1) * hidden, np.float32), tensor]).reshape(-1, hidden)
-        if short == "emb.type":  # BERT has two rows, and only the first is ever used here
+        if short == "emb.type":  # BERT has two rows, and only the first is used here
             tensor = tensor[:hidden].reshape(1, hidden)
         yield f"roberta.{names[short]}", tensor
 
@@ -183,7 +183,7 @@ def dequantise(blocks: np.ndarray) -> np.ndarray:
 
 def _tokenizer(pieces: list[tuple[str, float]], unk: int, special: dict[str, str]) -> Tokenizer:
     """XLM-R's unigram tokenizer. ``pieces`` are (piece, log probability) in the order of the ids."""
-    # Nmt deletes U+0001 and U+0002, so they are free to stand in for the two characters while NFKC is at work.
+    # Nmt deletes U+0001 and U+0002, so they are free to stand in for the two characters while NFKC runs.
     guard = list(zip(UNCHANGED_BY_XLMR, "\1\2", strict=True))
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=unk))
     tokenizer.normalizer = normalizers.Sequence(

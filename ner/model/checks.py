@@ -1,12 +1,13 @@
 """Everything that a model folder from elsewhere can get wrong: sizes, configuration, tokenizer, tensors.
 
 A bomb is refused before it fills the memory. Trade-off: the limits are round numbers that no encoder of the family
-comes near, not the sizes that the machine could take: what is refused here is never a model. How far a precompiled map
-of characters stretches a word is not looked at.
+comes near, not the sizes that the machine could take: what is refused here is never a model. How much longer a
+precompiled map of characters makes a word is not checked.
 """
 
 import json
 import math
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,7 @@ LARGEST = {  # sizes in config.json; beyond them, building the model would fill 
 SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "layer_norm_eps",
           "initializer_range")
 SPECIAL = ("cls_token", "sep_token", "unk_token", "pad_token")
+MODEL_KIND = re.compile(rb'"model"\s*:\s*{\s*"type"\s*:\s*"(\w+)"')  # in tokenizer.json, which takes a second to parse
 SHORTEST_WINDOW = 16  # subwords
 BOT, TITLE = "SFconvertbot", "Adding `safetensors` variant of this model"  # the Hub's conversions, on pull requests
 CONVERSION = f"where N is the pull request {TITLE!r} in the model's Community tab"
@@ -57,7 +59,7 @@ def check_sizes(path: Path, content: dict) -> None:
 
 
 def check_files(folder: Path) -> None:
-    """All that transformers may read beside the weights."""
+    """All that transformers may read besides the weights."""
     for path in sorted(folder.iterdir()):
         if path.suffix in (".json", ".txt", ".model", ".jinja") and path.is_file() and (
                 path.stat().st_size > MAX_TOKENIZER):
@@ -87,25 +89,25 @@ def conversion(name: str) -> int | None:
 
 
 def check_vocabulary(folder: Path, where: str, name: str, vocabulary_file: str) -> None:
-    """`folder` holds what a fast tokenizer is made from: otherwise transformers makes one up from special tokens."""
+    """`folder` holds what a fast tokenizer is made from: otherwise transformers makes one up from special tokens.
+
+    where: how the message begins. name: what `AutoTokenizer` is given, which is the folder itself or a Hub name.
+    """
     if (folder / "tokenizer.json").is_file() or (folder / vocabulary_file).is_file():
         return
     files = " or ".join(dict.fromkeys(("tokenizer.json", vocabulary_file)))
-    target, before = name, ""
+    before, line, after = "", f"AutoTokenizer.from_pretrained({json.dumps(name)}).save_pretrained", json.dumps(name)
     if name != str(folder):
-        target, before = "FOLDER", f"hf download {name} --local-dir FOLDER, then "
+        before, after = f"hf download {name} --local-dir FOLDER, then ", '"FOLDER"'
     raise UserError(f"{where}: holds no {files}; expected the files of a fast tokenizer, which transformers makes "
-                    f"(pip install sentencepiece): {before}AutoTokenizer.from_pretrained({json.dumps(name)}).save_pretrained({json.dumps(target)})"
-                    + (", and --model FOLDER" if before else ""))
+                    f"(pip install sentencepiece): {before}{line}({after})" + ", and --model FOLDER" * bool(before))
 
 
 def wordpiece_settings(folder: Path) -> dict:
-    """What transformers must be told to build the WordPiece tokenizer that tokenizer.json describes: it takes these from
-    tokenizer_config.json alone, and lower-cases where nothing is said there. None of them for another tokenizer."""
-    path = folder / "tokenizer.json"
-    if path.is_file():
-        content = json.loads(path.read_text(encoding="utf-8"))
-        normalizer = content.get("normalizer") or {}
+    """What transformers must be told to build the WordPiece tokenizer of the folder: of tokenizer.json it takes the
+    vocabulary, the rest from tokenizer_config.json, and it lower-cases where nothing is said there."""
+    if (folder / "tokenizer.json").is_file():
+        normalizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")).get("normalizer") or {}
         if normalizer.get("type") != "BertNormalizer":
             return {}
         return {"do_lower_case": normalizer["lowercase"], "strip_accents": normalizer["strip_accents"],
@@ -115,6 +117,22 @@ def wordpiece_settings(folder: Path) -> dict:
     if not isinstance(said, bool):
         raise UserError(f"{path}: do_lower_case is {shortened(said)}; expected true or false beside a vocab.txt")
     return {}
+
+
+def is_replaced(folder: Path, tokenizer) -> bool:
+    """Whether transformers has built another tokenizer than tokenizer.json describes: a class takes the vocabulary from
+    there and may have its own idea of the rest. Only WordPiece is compared in detail."""
+    path, built = folder / "tokenizer.json", tokenizer.backend_tokenizer
+    kind = MODEL_KIND.search(path.read_bytes()) if path.is_file() else None
+    if kind is None:
+        return False
+    if kind[1].decode() != type(built.model).__name__:
+        return True
+    if kind[1] != b"WordPiece":
+        return False
+    content, parts = json.loads(path.read_text(encoding="utf-8")), (built.normalizer, built.pre_tokenizer)
+    found = [None if part is None else json.loads(part.__getstate__()) for part in parts]
+    return found != [content.get("normalizer"), content.get("pre_tokenizer")]
 
 
 def growth(normalizer: dict) -> int:
@@ -141,8 +159,10 @@ def check_growth(folder: Path, tokenizer) -> None:
 
 
 def problems(config, activations, from_zero: bool) -> Iterator[str]:
-    """What keeps a configuration from being built; each may rely on the ones before it. from_zero: how the family counts
-    positions; otherwise from pad_token_id + 1."""
+    """What keeps a configuration from being built; each may rely on the ones before it.
+
+    from_zero: the family counts positions from 0; otherwise from pad_token_id + 1.
+    """
     if config.hidden_act not in activations:
         yield f"hidden_act is {config.hidden_act!r}; expected one of {', '.join(activations)}"
     if config.is_decoder:

@@ -18,7 +18,7 @@ from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import CONFIG_MAPPING, AutoTokenizer
+from transformers import CONFIG_MAPPING, AutoTokenizer, PreTrainedTokenizerFast
 
 from ner.files import whole_folder
 from ner.model import builtin, checks
@@ -113,6 +113,8 @@ def load_tokenizer(folder: Path, config):
         if family.vocabulary_file == "vocab.txt":
             given |= checks.wordpiece_settings(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, **given)
+        if checks.is_replaced(folder, tokenizer):
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)  # tokenizer.json as it is
     except UserError:
         raise
     except Exception as error:  # transformers and tokenizers raise whatever their parsers do
@@ -223,8 +225,8 @@ def head_state(model: TokenClassifier, folder: Path, files: dict[str, tuple[Path
         logger.warning("%s: has a head for these tags, training goes on from it", folder)
     else:
         new = [tag for tag in tags if tag not in theirs]
-        logger.warning("%s: has a head for other tags; its rows are kept for %s, and drawn anew for %s", folder,
-                       " ".join(known), " ".join(new) or "none")
+        logger.warning("%s: has a head for other tags; it keeps its rows for %s, and gets new ones for %s", folder,
+                       " ".join(known), " ".join(new) or "no tag")
     return state
 
 

@@ -19,6 +19,7 @@ from ner.options import Options, UserError, as_recipe
 from ner.tags import iob1_to_iob2
 from tests.helpers.folders import LEXICON, TAGS, lexicon_folder, tiny_folder
 from tests.helpers.known import SENTENCES, make_run, tag, write_data
+from tests.helpers.layouts import IOB1
 
 
 @pytest.fixture(scope="module")
@@ -133,12 +134,11 @@ def test_data_with_other_types_than_the_model(tmp_path, trained):
 # ---- models trained on IOB1
 
 
-EIGHT = ("B-LOC", "B-MISC", "B-ORG", "I-LOC", "I-MISC", "I-ORG", "I-PER", "O")  # no PER follows another in CoNLL-2003
 INSIDE = ("I-PER", "I-ORG", "I-LOC", "O")
 OF_IOB1 = {word: "I-" + tag[2:] for word, tag in LEXICON.items()}
 
 
-@pytest.fixture(scope="module", params=[EIGHT, INSIDE], ids=["8 labels", "I- only"])
+@pytest.fixture(scope="module", params=[IOB1, INSIDE], ids=["8 labels", "I- only"])
 def of_iob1(request, tmp_path_factory):
     folder = lexicon_folder(tmp_path_factory.mktemp("iob1") / "model", request.param, OF_IOB1)
     return load(str(folder), Accelerator(cpu=True))
@@ -184,14 +184,14 @@ def test_losses_of_a_model_of_iob1_are_those_of_its_own_labels(tmp_path, of_iob1
 
 def test_a_bert_of_iob1_tags_as_transformers_does(tmp_path):
     """The layout of bert-large-cased-finetuned-conll03-english."""
-    trained = load(str(tiny_folder(tmp_path / "model", "bert", tags=EIGHT)), Accelerator(cpu=True))
-    assert trained.tags.names == (*EIGHT, "B-PER") and trained.options.max_length == 64
+    trained = load(str(tiny_folder(tmp_path / "model", "bert", tags=IOB1)), Accelerator(cpu=True))
+    assert trained.tags.names == (*IOB1, "B-PER") and trained.options.max_length == 64
     (tagged,) = tag(trained, "Anna Keller wohnt in Bern und arbeitet bei der Post in Genf.")
     ids = trained.tokenizer([word.text for word in tagged.words], is_split_into_words=True, return_tensors="pt")
     theirs = AutoModelForTokenClassification.from_pretrained(tmp_path / "model").eval()
     logits = theirs(**ids).logits[0]
     first = [ids.word_ids().index(i) for i in range(len(tagged.words))]
-    assert tagged.tags == iob1_to_iob2([EIGHT[label] for label in logits.argmax(-1)[first]])
+    assert tagged.tags == iob1_to_iob2([IOB1[label] for label in logits.argmax(-1)[first]])
     assert tagged.confidence == pytest.approx(logits.softmax(-1).max(-1).values[first].tolist(), abs=1e-5)
     assert len(set(tagged.tags)) > 2
 

@@ -98,6 +98,7 @@ def other_tokenizer(folder):
     tokenizer_of("xlm-roberta", [f"wort{i}" for i in range(90)]).save_pretrained(folder)
 
 
+FAMILIES = "xlm-roberta, roberta, camembert, bert"
 WORD, QUERY = "roberta.embeddings.word_embeddings.weight", "roberta.encoder.layer.1.attention.self.query.weight"
 BAD = {
     "no config": (remove("config.json"), "not a model folder; expected config.json"),
@@ -108,7 +109,7 @@ BAD = {
     "config is a list": (write("config.json", "[]"), "config.json: expected a JSON object, found \\[\\]"),
     "config is nested": (write("config.json", "[" * 100_000), "config.json: cannot be read as JSON"),
     "config is UTF-16": (write("config.json", "{}".encode("utf-16")), "config.json: cannot be read as JSON"),
-    "no family": (write("config.json", "{}"), "model_type is None; expected one of xlm-roberta, roberta, camembert, bert"),
+    "no family": (write("config.json", "{}"), f"model_type is None; expected one of {FAMILIES}"),
     "another family": (set_config(model_type="modernbert"), "model_type is 'modernbert'; expected one of xlm-roberta"),
     "relative positions": (set_config(position_embedding_type="relative_key"),
                            "position_embedding_type is 'relative_key'; expected 'absolute'"),
@@ -208,7 +209,7 @@ def test_symlink_loop_and_file_are_not_looked_up_on_the_hub(tmp_path, monkeypatc
 
 def test_another_architecture_of_transformers_is_refused(tmp_path):
     DistilBertConfig().save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="model_type is 'distilbert'; expected one of xlm-roberta, roberta, camembert, bert"):
+    with pytest.raises(UserError, match=f"model_type is 'distilbert'; expected one of {FAMILIES}"):
         pretrained.load_config(pretrained.folder_of(str(tmp_path)))
 
 
@@ -275,5 +276,6 @@ def test_hub_name_without_a_network_is_one_sentence(monkeypatch):
         raise OSError("cannot reach\nthe Hub")
 
     doubles.replace(monkeypatch, "snapshot_download", fail)
-    with pytest.raises(UserError, match=r"^model someone/model: not a folder, and not available from the Hub \(OSError: cannot reach\)$"):
+    message = r"^model someone/model: not a folder, and not available from the Hub \(OSError: cannot reach\)$"
+    with pytest.raises(UserError, match=message):
         pretrained.folder_of("someone/model", "v1")

@@ -1,4 +1,4 @@
-"""Encoders of model_type bert against transformers, in the layouts of folders that people bring."""
+"""Encoders of model_type bert against transformers, and a whole run of one."""
 
 import json
 import shutil
@@ -9,38 +9,21 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
-from transformers import (
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-    BertForTokenClassification,
-    BertModel,
-    XLMRobertaTokenizer,
-    pipeline,
-)
+from transformers import AutoModelForTokenClassification, AutoTokenizer, BertForTokenClassification
 
-from ner.data import alignment
 from ner.model import packing, pretrained
 from ner.options import UserError
-from tests.helpers import doubles, runs
-from tests.helpers.folders import TAGS, WORDS, opened, pieces, tiny_folder, tiny_model, tokenizer_of
+from tests.helpers import doubles, layouts, runs
+from tests.helpers.folders import TAGS, opened, tiny_folder, tiny_model
 from tests.helpers.models import batch_of
 
 LENGTHS = [11, 9, 9, 5, 3, 2, 2, 1]
-ODD = ["½", "ﬁn", "…", "Ｂｅｒｎ", "New\u200bYork", "Zu\u0308rich", "东京", "rock'n'roll", "\u200b", "##x", "[SEP]", "İ"]
-SENTENCE = ["Anna", "Kellers", "fährt", "nach", "Genf", ",", "Zürich", "und", "東京", "."]
 
 
 def logits_of(model, ids, mask):
     """Of transformers, for the real tokens, whose positions begin at 0 on whichever side the row is padded."""
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     return model(ids, attention_mask=mask, position_ids=positions).logits.flatten(0, 1)[packing.token_index(mask)]
-
-
-def ids_of(tokenizer, words):
-    """As the data pipeline makes them."""
-    ((window,),) = alignment.encode([words], [[0] * len(words)], tokenizer, 4096, 0)
-    return window.input_ids.tolist()
 
 
 # ---- the model
@@ -91,8 +74,7 @@ def test_sixteen_positions_are_enough_and_fifteen_are_not(tmp_path):
 
 def test_a_table_of_other_length_is_told_in_the_numbers_of_the_files(tmp_path):
     folder = tiny_folder(tmp_path / "model", "bert")
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "max_position_embeddings": 50}))
+    layouts.set_json(folder / "config.json", max_position_embeddings=50)
     with pytest.raises(UserError, match=r"shape \[64, 16\]; config.json says \[50, 16\]"):
         opened(folder)
 
@@ -109,187 +91,14 @@ def test_a_saved_folder_is_the_one_that_came(tmp_path):
     assert config.max_position_embeddings == 65, "the caller's configuration stays as the model has it"
 
 
-# ---- the tokenizer
-
-
-def test_words_alone_have_the_ids_of_words_together(tmp_path):
-    tokenizer = opened(tiny_folder(tmp_path / "model", "bert"))[2]
-    words = [*SENTENCE, *ODD]
-    together = tokenizer(words, is_split_into_words=True)
-    nothing = set(range(len(words))) - set(together.word_ids())  # their subword here is [UNK]
-    assert {words[i] for i in nothing} == {"\u200b"}
-    kept = [word for i, word in enumerate(words) if i not in nothing]
-    assert ids_of(tokenizer, kept) == together.input_ids
-    assert tokenizer.convert_ids_to_tokens(ids_of(tokenizer, ["Kellers", "Bern"])) == [
-        "[CLS]", "Keller", "##s", "Bern", "[SEP]"]
-
-
-@pytest.mark.parametrize("settings", [{}, {"do_lower_case": True}, None])
-@pytest.mark.parametrize("lower", [True, False])
-def test_tokenizer_json_says_what_is_lower_cased(tmp_path, lower, settings):
-    """transformers believes tokenizer_config.json, and lower-cases where that says nothing."""
-    folder = tiny_folder(tmp_path / "model", "bert")
-    path = folder / "tokenizer.json"
-    content = json.loads(path.read_text())
-    content["normalizer"]["lowercase"] = lower
-    path.write_text(json.dumps(content))
-    (folder / "tokenizer_config.json").unlink()
-    if settings is not None:
-        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    ours, config, tokenizer = opened(folder)
-    expected = Tokenizer.from_file(str(path)).encode("Anna Kellers").ids
-    assert ids_of(tokenizer, ["Anna", "Kellers"]) == expected
-    pretrained.save_model(tmp_path / "saved", dict(ours.named_parameters()), config, tokenizer, TAGS, "card")
-    for reloaded in (opened(tmp_path / "saved")[2], AutoTokenizer.from_pretrained(tmp_path / "saved")):
-        assert reloaded("Anna Kellers").input_ids == expected
-
-
-@pytest.mark.parametrize("settings", [None, {"model_max_length": 512}, {"do_lower_case": "no"}])
-def test_a_vocabulary_that_does_not_say_whether_it_is_cased_is_refused(tmp_path, settings):
-    folder = as_gbert(tmp_path / "model")
-    (folder / "tokenizer_config.json").unlink()
-    if settings is not None:
-        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    with pytest.raises(UserError, match=r"tokenizer_config.json: do_lower_case is (None|'no'); expected true or false"):
-        opened(folder)
-
-
-# ---- folders in the layouts that people bring; the encoder of each is the same random one
-
-
-def encoder(folder: Path, tokenizer=None, **changes) -> tuple[Path, BertModel]:
-    """config.json and the weights of a BertModel, with its pooler, without a prefix and without a head."""
-    folder.mkdir(parents=True)
-    config = tiny_model("bert", tokenizer=tokenizer, **changes)[0].config
-    config.id2label = {0: "LABEL_0", 1: "LABEL_1"}
-    torch.manual_seed(1)
-    model = BertModel(config).eval()
-    model.save_pretrained(folder)
-    assert "pooler.dense.weight" in load_file(folder / "model.safetensors")
-    return folder, model
-
-
-def set_weights(folder: Path, change) -> None:
-    state = load_file(folder / "model.safetensors")
-    save_file({change(name): tensor for name, tensor in state.items()}, folder / "model.safetensors", {"format": "pt"})
-
-
-def write_json(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(content), encoding="utf-8")
-
-
-def vocabulary_of(folder: Path) -> None:
-    ids = tokenizer_of("bert").get_vocab()
-    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in sorted(ids, key=ids.get)), encoding="utf-8")
-
-
-def as_mbert(folder: Path) -> Path:
-    """bert-base-multilingual-cased: pretraining heads, old names, special tokens named nowhere."""
-    encoder(folder)
-    old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
-    set_weights(folder, lambda name: "bert." + next((name.replace(a, b) for a, b in old.items() if a in name), name))
-    path = folder / "config.json"
-    write_json(path, {**json.loads(path.read_text()), "directionality": "bidi", "pooler_fc_size": 16,
-                      "pooler_num_attention_heads": 2, "pooler_num_fc_layers": 3, "pooler_type": "first_token_transform"})
-    state = load_file(folder / "model.safetensors")
-    state |= {"cls.predictions.bias": torch.ones(3), "cls.seq_relationship.weight": torch.ones(2, 16)}
-    save_file(state, folder / "model.safetensors", {"format": "pt"})
-    tokenizer_of("bert").save_pretrained(folder)
-    write_json(folder / "tokenizer_config.json", {"do_lower_case": False, "model_max_length": 64})
-    vocabulary_of(folder)
-    return folder
-
-
-def as_gbert(folder: Path) -> Path:
-    """gbert-base: no tokenizer.json, only vocab.txt."""
-    encoder(folder)
-    set_weights(folder, lambda name: "bert." + name)
-    write_json(folder / "tokenizer_config.json", {"do_lower_case": False, "model_max_length": 64})
-    vocabulary_of(folder)
-    return folder
-
-
-def as_labse(folder: Path) -> Path:
-    """sentence-transformers/LaBSE: a sentence encoder with another layer in a folder of its own."""
-    encoder(folder)
-    tokenizer_of("bert").save_pretrained(folder)
-    for name in ("1_Pooling", "2_Dense"):
-        (folder / name).mkdir()
-        write_json(folder / name / "config.json", {"in_features": 16, "out_features": 16})
-    save_file({"linear.weight": torch.eye(16)}, folder / "2_Dense" / "model.safetensors")
-    (folder / "modules.json").write_text("[]")
-    return folder
-
-
-def as_e5(folder: Path) -> Path:
-    """multilingual-e5-small, Multilingual-MiniLM: XLM-R's vocabulary, which pads with 1, under a config.json with 0."""
-    tokenizer = XLMRobertaTokenizer(vocab=[*pieces(WORDS), ("<mask>", 0.0)])
-    encoder(folder, tokenizer)
-    tokenizer.save_pretrained(folder)
-    path = folder / "config.json"
-    write_json(path, {**json.loads(path.read_text()), "tokenizer_class": "XLMRobertaTokenizer",
-                      "position_embedding_type": "absolute"})
-    assert json.loads(path.read_text())["pad_token_id"] == 0 and tokenizer.pad_token_id == 1
-    return folder
-
-
-LAYOUTS = {"mBERT": as_mbert, "GBERT": as_gbert, "LaBSE": as_labse, "e5-small": as_e5}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_an_encoder_loads_and_its_export_is_the_same_model_in_transformers(tmp_path, layout):
-    folder = LAYOUTS[layout](tmp_path / "encoder")
-    _, theirs = encoder(tmp_path / "plain", opened_tokenizer(folder))
-    config, tokenizer = pretrained.load_config(folder), opened_tokenizer(folder)
-    config.num_labels = len(TAGS)
-    ours = pretrained.load_model(folder, config, "packed", None, torch.Generator().manual_seed(5), TAGS).eval()
-    batch = batch_of([9, 7, 3], config.vocab_size)
-    hidden = theirs(batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
-    expected = ours.classifier(hidden).flatten(0, 1)[batch["slots"]]
-    assert expected.std() > 0.1
-    assert torch.allclose(ours(batch["input_ids"], batch["attention_mask"]), expected, atol=1e-5, rtol=0)
-
-    saved = tmp_path / "saved"
-    pretrained.save_model(saved, dict(ours.named_parameters()), config, tokenizer, TAGS, "card")
-    exported, info = AutoModelForTokenClassification.from_pretrained(saved, output_loading_info=True)
-    assert type(exported) is BertForTokenClassification and not any(info.values())
-    assert exported.config.max_position_embeddings == 64 and exported.config.type_vocab_size == 2
-    assert torch.allclose(logits_of(exported.eval(), batch["input_ids"], batch["attention_mask"]), expected, atol=1e-5,
-                          rtol=0)
-    reloaded, _, ours_again = opened(saved)
-    assert all(tensor.equal(dict(reloaded.named_parameters())[name]) for name, tensor in ours.named_parameters())
-
-    ids = ids_of(tokenizer, SENTENCE)
-    tagger = pipeline("token-classification", model=str(saved), aggregation_strategy="simple")
-    assert ids == ids_of(ours_again, SENTENCE) == tagger.tokenizer(SENTENCE, is_split_into_words=True).input_ids
-    assert ids == AutoTokenizer.from_pretrained(saved)(" ".join(SENTENCE)).input_ids
-    assert len(set(ids)) > 8, "the words are known"
-    assert {entity["entity_group"] for entity in tagger(" ".join(SENTENCE))} <= {"PER", "ORG", "LOC"}
-
-
-def opened_tokenizer(folder: Path):
-    return pretrained.load_tokenizer(folder, pretrained.load_config(folder))
-
-
-def test_bert_pads_as_its_tokenizer_does_and_roberta_as_both_do(tmp_path):
-    folder = as_e5(tmp_path / "e5")
-    assert opened_tokenizer(folder).pad_token_id == 1
-    path = folder / "config.json"
-    write_json(path, {**json.loads(path.read_text()), "model_type": "xlm-roberta"})
-    with pytest.raises(UserError, match="the tokenizer pads with id 1, config.json says 0"):
-        opened_tokenizer(folder)
-
-
 # ---- whole runs
 
 
 def make_encoder(folder: Path) -> Path:
     """The random encoder of `runs`, whose tokenizer pads with 1, as a BERT whose config.json says 0."""
     runs.make_encoder(folder)
-    path = folder / "config.json"
-    content = json.loads(path.read_text())
-    write_json(path, {**content, "model_type": "bert", "architectures": ["BertModel"], "pad_token_id": 0,
-                      "max_position_embeddings": 128})
+    layouts.set_json(folder / "config.json", model_type="bert", architectures=["BertModel"], pad_token_id=0,
+                     max_position_embeddings=128)
     state = {name.removeprefix("roberta."): tensor for name, tensor in load_file(folder / "model.safetensors").items()}
     name = "embeddings.position_embeddings.weight"
     save_file({**state, name: state[name][2:].clone()}, folder / "model.safetensors", {"format": "pt"})
@@ -322,7 +131,8 @@ def test_a_run_trains_the_rows_it_touches_and_is_continued_exactly(tmp_path):
         shutil.rmtree(tmp_path / "other"), shutil.rmtree(tmp_path / "plain")
 
     model = tmp_path / "straight" / "model"
-    theirs, tokenizer = AutoModelForTokenClassification.from_pretrained(model).eval(), AutoTokenizer.from_pretrained(model)
+    theirs = AutoModelForTokenClassification.from_pretrained(model).eval()
+    tokenizer = AutoTokenizer.from_pretrained(model)
     assert type(theirs) is BertForTokenClassification and theirs.config.max_position_embeddings == 128
     text = (tmp_path / "straight" / "predictions" / "test.de.tsv").read_text(encoding="utf-8")
     for block in text.strip("\n").split("\n\n"):

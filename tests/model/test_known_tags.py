@@ -60,15 +60,15 @@ def test_rows_of_known_tags_are_kept_and_the_others_drawn(tmp_path, notices):
     there = [TAGS.index(tags[i]) for i in known]
     assert ours.weight[known].equal(theirs.weight[there]) and ours.bias[known].equal(theirs.bias[there])
     assert ours.weight[3:5].equal(drawn(tags)[3:5]) and not ours.bias[3:5].any()
-    assert notices() == [f"{folder}: has a head for other tags; its rows are kept for O B-LOC I-LOC B-PER I-PER, and "
-                         f"drawn anew for B-TIME I-TIME"]
+    assert notices() == [f"{folder}: has a head for other tags; it keeps its rows for O B-LOC I-LOC B-PER I-PER, and "
+                         f"gets new ones for B-TIME I-TIME"]
 
 
 def test_fewer_tags_keep_their_rows(tmp_path, notices):
     folder = tiny_folder(tmp_path / "model")
     theirs, ours = opened(folder)[0].classifier, head_for(folder, ("I-PER", "O", "B-PER"))
     assert ours.weight.equal(theirs.weight[[2, 0, 1]]) and ours.bias.equal(theirs.bias[[2, 0, 1]])
-    assert notices()[0].endswith("its rows are kept for I-PER O B-PER, and drawn anew for none")
+    assert notices()[0].endswith("it keeps its rows for I-PER O B-PER, and gets new ones for no tag")
 
 
 def test_a_tag_of_iob1_finds_its_own_row_only(tmp_path):
