@@ -29,7 +29,7 @@ from ner.experiment.folder import is_study
 from ner.model import pretrained
 from ner.model.roberta import TokenClassifier
 from ner.options import Options, UserError, resolve, shown
-from ner.tags import TagSet, iob1_to_iob2
+from ner.tags import UNANNOTATED, TagSet, iob1_to_iob2
 
 
 class Trained(NamedTuple):
@@ -115,7 +115,8 @@ def predicted(trained: Trained, sentences: Encoded, accelerator: Accelerator) ->
     unknown = set(tags.names[trained.model.config.num_labels:])
     if not unknown:
         return predict.predict(trained.model, sentences, padding, accelerator)
-    gold = [[tags.ids["I-" + tag[2:] if tag in unknown else tag] for tag in iob2_to_iob1(tags.names_of(labels))]
+    known = {tag: tags.ids["I-" + tag[2:] if tag in unknown else tag] for tag in tags.names} | {UNANNOTATED: 0}
+    gold = [[known[tag] for tag in iob2_to_iob1(tags.names_of(labels))]
             for labels in sentences.per_sentence(sentences.gold)]
     windows = [[relabelled(window, labels) for window in own]
                for own, labels in zip(sentences.windows, gold, strict=True)]

@@ -166,6 +166,13 @@ def test_a_model_of_iob1_is_scored_by_entity(tmp_path, trained, of_iob1):
     assert len(scored["de"].predictions.labels) == len(languages["de"].gold)
 
 
+def test_words_without_annotation_and_a_model_of_iob1(tmp_path, of_iob1):
+    data = write_data(tmp_path, sentences=[[("Anna", "?"), ("Keller", "I-PER"), ("und", "O"), ("Bern", "B-LOC")]])
+    _, scored = score(of_iob1._replace(options=Options(data_dir=str(data))), ["de"], "test", Accelerator(cpu=True))
+    assert of_iob1.tags.names_of(scored["de"].predictions.labels) == ["B-PER", "I-PER", "O", "B-LOC"]
+    assert scored["de"].predictions.loss[0] == 0 and scored["de"].metrics["words_without_annotation"] == 1
+
+
 def test_losses_of_a_model_of_iob1_are_those_of_its_own_labels(tmp_path, of_iob1):
     """Of a word that opens an entity, that of I-; of one right after another entity of its type, that of B- where the
     model has it. Also in windows that begin within a sentence."""
