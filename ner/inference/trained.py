@@ -121,8 +121,8 @@ def predicted(trained: Trained, sentences: Encoded, accelerator: Accelerator) ->
     windows = [[relabelled(window, labels) for window in own]
                for own, labels in zip(sentences.windows, gold, strict=True)]
     found = predict.predict(trained.model, sentences._replace(windows=windows), padding, accelerator)
-    labels = [tags.labels(iob1_to_iob2(tags.names_of(labels))) for labels in sentences.per_sentence(found.labels)]
-    return found._replace(labels=np.concatenate([np.asarray(part, np.int64) for part in labels]))
+    answers = [iob1_to_iob2(tags.names_of(labels)) for labels in sentences.per_sentence(found.labels)]
+    return found._replace(labels=np.array([tags.ids[tag] for sentence in answers for tag in sentence], np.int64))
 
 
 def lacking(names: tuple[str, ...]) -> list[str]:
