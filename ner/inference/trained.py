@@ -29,7 +29,8 @@ from ner.experiment.folder import is_study
 from ner.model import pretrained
 from ner.model.roberta import TokenClassifier
 from ner.options import Options, UserError, resolve, shown
-from ner.tags import UNANNOTATED, TagSet, iob1_to_iob2
+from ner.schemes import iob1_to_iob2
+from ner.tags import UNANNOTATED, TagSet
 
 
 class Trained(NamedTuple):

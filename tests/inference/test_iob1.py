@@ -10,7 +10,7 @@ from transformers import AutoModelForTokenClassification
 from ner.inference import tag as tag_module
 from ner.inference.trained import load, score
 from ner.options import Options
-from ner.tags import iob1_to_iob2
+from ner.schemes import iob1_to_iob2
 from tests.helpers.folders import LEXICON, lexicon_folder, tiny_folder
 from tests.helpers.known import SENTENCES, tag, write_data
 from tests.helpers.layouts import IOB1

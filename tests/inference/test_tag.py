@@ -66,7 +66,7 @@ def test_other_label_sets_are_refused(tmp_path, tags, message):
 @pytest.mark.parametrize("id2label, message", [
     ({"0": "O", "1": "B-PER", "3": "I-PER"}, r"ids are \[0, 1, 3\]; expected 0 to 2"),
     ({"0": "O", "1": 7}, "7 is not a tag"),
-    ({"0": "O", "1": "B-PER", "2": "B-PER"}, "stands twice"),
+    ({"0": "O", "1": "B-PER", "2": "B-PER"}, "twice in the tag set"),
 ])
 def test_broken_id2label_is_refused(tmp_path, id2label, message):
     folder = tiny_folder(tmp_path / "model")
