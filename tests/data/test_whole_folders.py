@@ -1,8 +1,6 @@
 """Folders of each container, from the files to a finished run: the words of the predictions are those of the files."""
 
-import csv
 import gzip
-import io
 import json
 from pathlib import Path
 
@@ -12,27 +10,17 @@ from ner.data.swiss import generate
 from ner.evaluation.predictions import read_predictions
 from ner.tags import spans
 from tests.helpers import runs
+from tests.helpers.annotated import characters, table
 
 Sentences = list[tuple[list[str], list[str]]]
 COUNTS = {"train": 37, "validation": 10, "test": 12}
 NAMES = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"]
 
 
-def characters(words: list[str], tags: list[str]) -> tuple[str, list[tuple[int, int, str]]]:
-    """The words joined by spaces, and start, end and type of the entities."""
-    ends = [len(" ".join(words[:i])) for i in range(1, len(words) + 1)]
-    return " ".join(words), [(ends[first] - len(words[first]), ends[last - 1], kind)
-                             for first, last, kind in spans(tags)]
-
-
 def kaggle(sentences: Sentences) -> str:
-    table = io.StringIO()
-    rows = csv.writer(table)
-    rows.writerow(["Sentence #", "Word", "POS", "Tag"])
-    for number, (words, tags) in enumerate(sentences, 1):
-        for i, (word, tag) in enumerate(zip(words, tags)):
-            rows.writerow([f"Sentence: {number}" * (i == 0), word, "X", tag])
-    return table.getvalue()
+    rows = [[f"Sentence: {number}" * (i == 0), word, "X", tag] for number, pair in enumerate(sentences, 1)
+            for i, (word, tag) in enumerate(zip(*pair))]
+    return table([["Sentence #", "Word", "POS", "Tag"], *rows])
 
 
 def numbered(sentences: Sentences) -> str:

@@ -4,6 +4,7 @@ What is built in is as small as what is made here, so that a run takes half a se
 """
 
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -23,11 +24,13 @@ from transformers.utils import logging
 import evaluate
 import train
 from tests.helpers import doubles, runs
+from tests.helpers.annotated import characters, table
 from tests.helpers.paths import ROOT
 
 SECONDS, PATIENCE = 30, 240  # of a call: processor time, time on the clock
 TEXT = "Anna Keller (ETH) wohnt in St. Gallen, nicht in Zürich."
-SUFFIXES = {"tsv": ".tsv", "panx": "", "iob2": ".iob2", "jsonl": ".jsonl"}
+SUFFIXES = {"tsv": ".tsv", "panx": "", "iob2": ".iob2", "jsonl": ".jsonl", "csv": ".csv", "json": ".json",
+            "spans": ".jsonl", "gzip": ".tsv.gz"}
 TAGS = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"]
 TRAIN = ["train.py", "--config", "recipe.yaml", "--output_dir", "out"]
 STUDY = ["train.py", "--config", "study.yaml"]
@@ -73,10 +76,17 @@ def write_inputs(base: Path) -> None:
         texts = {"panx": "\n".join("".join(f"{lang}:{word}\t{tag}\n" for word, tag in row) for row in rows),
                  "iob2": "\n".join("# text\n" + "".join(f"{i}\t{word}\t{tag}\n" for i, (word, tag) in enumerate(row, 1))
                                    for row in rows),
-                 "jsonl": "".join(json.dumps(dict(zip(("tokens", "tags"), zip(*row)))) + "\n" for row in rows)}
+                 "jsonl": "".join(json.dumps(dict(zip(("tokens", "tags"), zip(*row)))) + "\n" for row in rows),
+                 "csv": table([["Sentence #", "Word", "Tag"], *([f"Sentence {i}" * (j == 0), *cells]
+                               for i, row in enumerate(rows, 1) for j, cells in enumerate(row))]),
+                 "json": json.dumps([dict(zip(("words", "ner_tags"), zip(*row))) for row in rows], indent=1),
+                 "spans": "".join(json.dumps({"text": text, "label": found}) + "\n"
+                                  for text, found in (characters(*zip(*row)) for row in rows)),
+                 "gzip": path.read_text(encoding="utf-8")}
         for name, text in texts.items():
             (base / name / lang).mkdir(parents=True, exist_ok=True)
-            (base / name / lang / (path.stem + SUFFIXES[name])).write_text(text, encoding="utf-8")
+            content = gzip.compress(text.encode(), mtime=0) if name == "gzip" else text.encode()
+            (base / name / lang / (path.stem + SUFFIXES[name])).write_bytes(content)
     shutil.copytree(base / "tsv", base / "data")
     runs.make_encoder(base / "encoder")
     recipe = {"data_dir": "data", "train_langs": ["de"], "eval_langs": ["de", "fr"], "model": "encoder", "tags": TAGS,
