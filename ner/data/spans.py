@@ -48,8 +48,13 @@ def has_spans(row: Any) -> bool:
     if is_task(row):
         return True
     spans = first_key(row, ENTITIES)
-    from_prodigy = isinstance(row.get("tokens"), list) and all(isinstance(word, dict) for word in row["tokens"])
-    return text_key(row) is not None and (spans is not None or from_prodigy)
+    return text_key(row) is not None and (spans is not None or may_lack_spans(row))
+
+
+def may_lack_spans(row: dict) -> bool:
+    """Prodigy, and Label Studio's JSON-MIN, leave the key out where there are no entities."""
+    tokens = row.get("tokens")
+    return "annotation_id" in row or isinstance(tokens, list) and all(isinstance(word, dict) for word in tokens)
 
 
 def is_pair(row: Any) -> bool:
@@ -74,7 +79,7 @@ def read_spans(row: Any) -> Tagged:
     if items is None:
         return Tagged([], [])
     given = row.get("tokens")
-    if isinstance(given, list):
+    if isinstance(given, list) and given:
         return tagged(text, own_words(given, text), [entity(item, text) for item in items])
     return tagged(text, split_words(text), [trimmed(entity(item, text), text) for item in items])
 
@@ -83,8 +88,8 @@ def plain(row: dict) -> tuple[str, list]:
     key, spans = text_key(row), first_key(row, ENTITIES)
     if key is None:
         raise ValueError("no string under 'text'")
-    if spans is None and isinstance(row.get("tokens"), list):
-        return row[key], []  # Prodigy leaves the key out where there are no spans
+    if spans is None and may_lack_spans(row):
+        return row[key], []
     if spans is None or not isinstance(row[spans], list):
         raise ValueError(f"no list under {spans or 'entities'!r}")
     return row[key], row[spans]

@@ -97,6 +97,8 @@ def test_what_has_no_annotation_is_left_out_with_a_notice(tmp_path, caplog):
 def test_prodigy_without_spans_and_relations_of_label_studio(tmp_path):
     row = {"text": TEXT, "tokens": given_tokens(*PLACES), "answer": "accept"}
     assert read(tmp_path, json.dumps(row))[0].tags == ["O"] * 7
+    assert read(tmp_path, json.dumps([{"text": TEXT, "annotator": 1, "annotation_id": 4}]))[0].tags == ["O"] * 7
+    assert read(tmp_path, json.dumps({"text": TEXT, "tokens": [], "entities": TRIPLES}))[0].tags == TAGS
     annotation = results(*TRIPLES)
     annotation["result"] += [{"type": "relation", "from_id": "x", "to_id": "y", "direction": "right"},
                              {"type": "choices", "value": {"choices": ["good"]}}]
