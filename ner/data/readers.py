@@ -51,17 +51,19 @@ def read_any(path: Path, lang: str, options: Options) -> tuple[list[Sentence], l
     with opened(path) as file:
         head = file.peek(CHUNK)
     if starts_list(head, ending == ".json"):
-        return read_records(path, list_items(path), "item"), []
+        return read_records(path, list_items(path), options, "item"), []
     lines = numbered_lines(path)
     first = next(((number, line) for number, line in lines if not is_blank(line)), (0, ""))
     lines = chain([first], lines)
     if ending in (".json", ".jsonl") or starts_json(first[1]):
-        return read_records(path, (parsed(path, number, line) for number, line in lines if not is_blank(line))), []
+        rows = (parsed(path, number, line) for number, line in lines if not is_blank(line))
+        return read_records(path, rows, options), []
     if first[1].startswith(WEBANNO):
         raise UserError(f"{path}:{first[0]}: is WebAnno TSV; expected one column with tags: export the project as "
                         "CoNLL 2002 from WebAnno or INCEpTION")
-    if header(first[1]) or ending == ".csv" and first[1] and (header(first[1], "\t") or "\t" not in first[1]):
-        return read_table(path, lines), []
+    if header(first[1], options) or ending == ".csv" and first[1] and (
+            "\t" not in first[1] or header(first[1], options, "\t")):
+        return read_table(path, lines, options), []
     return read_columns(path, lines, lang, options)
 
 

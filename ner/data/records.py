@@ -15,7 +15,7 @@ from ner.data.sentences import NOT_IN_A_WORD, Sentence
 from ner.data.spans import EXPECTED as SPANS_EXPECTED
 from ner.data.spans import Tagged, first_key, has_spans, read_spans
 from ner.data.tag_names import tag_names
-from ner.options import UserError
+from ner.options import Options, UserError
 from ner.tags import check_tag
 
 logger = logging.getLogger(__name__)
@@ -48,14 +48,14 @@ def parsed(path: Path, number: int, line: str) -> tuple[int, Any]:
         raise UserError(f"{path}:{number}: not JSON ({problem}); {EXPECTED}") from None
 
 
-def read_records(path: Path, rows: Iterable[tuple[int, Any]], unit: str = "") -> list[Sentence]:
+def read_records(path: Path, rows: Iterable[tuple[int, Any]], options: Options, unit: str = "") -> list[Sentence]:
     """The sentences of (line, record); `unit` names a record where several may be on one line."""
     sentences: list[Sentence] = []
     read: Reader | None = None
     cuts, count, entities, left_out = "", 0, 0, 0
     for position, (line, row) in enumerate(rows, start=1):
         place = f"{path}:{line}: {unit} {position}:" if unit else f"{path}:{line}:"
-        read = read or reader_of(path, row)
+        read = read or reader_of(path, row, options)
         try:
             found = read(row)
         except ValueError as error:
@@ -75,9 +75,14 @@ def read_records(path: Path, rows: Iterable[tuple[int, Any]], unit: str = "") ->
     return sentences
 
 
-def reader_of(path: Path, row: Any) -> Reader:
-    """What reads records like this one, the first."""
-    words, tags = (first_key(row, names) if isinstance(row, dict) else None for names in (WORDS, TAGS))
+def reader_of(path: Path, row: Any, options: Options) -> Reader:
+    """What reads records like this one, the first. --token_column and --tag_column name keys."""
+    keys = row if isinstance(row, dict) else {}
+    for name, key in (("token_column", options.token_column), ("tag_column", options.tag_column)):
+        if key is not None and key not in keys:
+            raise UserError(f"{path}: no key {key!r} in its first record; expected {name} to be one of "
+                            f"{', '.join(map(repr, keys))[:200] or 'its keys'}")
+    words, tags = options.token_column or first_key(keys, WORDS), options.tag_column or first_key(keys, TAGS)
     if words and tags and (is_flat(row[tags]) or not has_spans(row)):
         with_ids = isinstance(row[tags], list) and any(type(tag) is int for tag in row[tags])
         names = tag_names(path) if with_ids else None

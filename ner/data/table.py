@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from ner.data.folders import ending_of
+from ner.data.layout import NUMBER, column_of
 from ner.data.sentences import NOT_IN_A_WORD, Sentence
-from ner.options import UserError
+from ner.options import Options, UserError
 
 WORD = ("word", "words", "token", "tokens")
-TAG = ("ner_tag", "ner_tags", "ner", "tag", "tags", "label", "labels")
+TAG = ("ner_tag", "ner_tags", "ner", "ne", "nertag", "tag", "tags", "label", "labels", "bio", "iob")
 SENTENCE = ("sentence #", "sentence_idx", "sentence_id", "sent_id", "sentence", "sentence_number", "sentence number")
 EXPECTED = "expected a header with the columns Word and Tag, as in Sentence #,Word,POS,Tag"
 
@@ -28,26 +30,47 @@ class Header(NamedTuple):
     sentence: int | None
 
 
-def header(line: str, delimiters: str = ",;") -> Header | None:
-    """What a table's first line says; None where it does not name columns for words and tags."""
+def header(line: str, options: Options, delimiters: str = ",;", numbers: bool = False) -> Header | None:
+    """What a table's first line says; None where it does not name columns for words and tags.
+
+    numbers: whether --token_column and --tag_column may be numbers, as they may where it is known to be a table.
+    """
     for delimiter in delimiters:
-        try:
-            cells = [cell.strip().casefold() for cell in next(csv.reader([line], delimiter=delimiter), [])]
-        except csv.Error:
-            continue
-        word, tag, sentence = (next((cells.index(name) for name in names if name in cells), None)
-                               for names in (WORD, TAG, SENTENCE))
-        if word is not None and tag is not None:
-            return Header(delimiter, len(cells), word, tag, sentence)
+        names = split(line, delimiter)
+        folded = [name.casefold() for name in names]
+        word, tag, sentence = (next((folded.index(name) for name in known if name in folded), None)
+                               for known in (WORD, TAG, SENTENCE))
+        word, tag = asked(options.token_column, names, numbers, word), asked(options.tag_column, names, numbers, tag)
+        if word is not None and tag is not None and word != tag:
+            return Header(delimiter, len(names), word, tag, sentence)
     return None
 
 
-def read_table(path: Path, lines: Iterable[tuple[int, str]]) -> list[Sentence]:
+def split(line: str, delimiter: str) -> list[str]:
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error:
+        return []
+
+
+def asked(option: str | None, names: list[str], numbers: bool, found: int | None) -> int | None:
+    """The column that an option names, if it does; else the one found."""
+    if option is None:
+        return found
+    if option in names:
+        return names.index(option)
+    return int(option) - 1 if numbers and NUMBER.fullmatch(option) and 0 < int(option) <= len(names) else None
+
+
+def read_table(path: Path, lines: Iterable[tuple[int, str]], options: Options) -> list[Sentence]:
     """The sentences of a table; the first of the numbered lines is its header."""
     lines = iter(lines)
     number, line = next(lines)
-    columns = header(line, ",;\t")
+    columns = header(line, options, ",;\t", ending_of(path) == ".csv")
     if columns is None:
+        names = max((split(line, delimiter) for delimiter in ",;\t"), key=len)
+        for name in ("token_column", "tag_column"):
+            column_of(path, getattr(options, name), name, names, len(names))
         raise UserError(f"{path}:{number}: {line[:80]!r} does not name a table's columns; {EXPECTED}")
     rows = csv.reader((f"{text}\n" for _, text in lines), delimiter=columns.delimiter, strict=True)
     sentences: list[Sentence] = []

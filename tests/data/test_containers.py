@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ner.data.lines import FREE_EXPANSION, MAX_LINE_BYTES
 from ner.data.readers import read_file
 from ner.data.sentences import Sentence
-from ner.options import UserError
+from ner.options import Options, UserError
 from tests.helpers.bombs import HUGE, many_lists, sparse
 from tests.helpers.reading import complaint, read
 
@@ -52,6 +52,22 @@ def test_tables_of_other_columns(tmp_path):
 def test_columns_between_tabs_stay_columns(tmp_path):
     assert pairs(read(tmp_path, "a,b\tB-PER\nword,tag\tO\n", "train.csv")) == [(["a,b", "word,tag"], ["B-PER", "O"])]
     assert pairs(read(tmp_path, "word,label O\nx O\n")) == [(["word,label", "x"], ["O", "O"])]
+
+
+def test_columns_that_options_name(tmp_path):
+    options = Options(token_column="Form", tag_column="Kind")
+    for name in ("train.csv", "train"):
+        (tmp_path / name).write_text("Word,Form,Tag,Kind\na,Anna,NN,B-PER\n")
+        assert pairs(read_file(tmp_path / name, "de", options)) == [(["Anna"], ["B-PER"])]
+    assert pairs(read_file(tmp_path / "train.csv", "de", Options(tag_column="4"))) == [(["a"], ["B-PER"])]
+    with pytest.raises(UserError, match="no column 'X'; expected tag_column to be a number from 1 or a name in the"):
+        read_file(tmp_path / "train.csv", "de", Options(tag_column="X"))
+    (tmp_path / "train.json").write_text('[{"tokens": ["a"], "Form": ["Anna"], "tags": ["NN"], "Kind": ["B-PER"]}]')
+    assert pairs(read_file(tmp_path / "train.json", "de", options)) == [(["Anna"], ["B-PER"])]
+    with pytest.raises(UserError, match="no key 'X' in its first record; expected tag_column to be one of 'tokens'"):
+        read_file(tmp_path / "train.json", "de", Options(tag_column="X"))
+    (tmp_path / "dev").write_text("1,5 CD O\nUlm NE B-LOC\n")
+    assert pairs(read_file(tmp_path / "dev", "de", Options(tag_column="3"))) == [(["1,5", "Ulm"], ["O", "B-LOC"])]
 
 
 COLUMNS = "expected a header with the columns Word and Tag, as in Sentence #,Word,POS,Tag"
