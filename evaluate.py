@@ -1,4 +1,4 @@
-"""Score, tag with, and look into trained models: evaluate.py COMMAND --help says more of each command."""
+"""Score trained models, tag text with them, and analyse them. See evaluate.py COMMAND --help for each command."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from ner.experiment.cli import Parser, read_arguments, refuse_control_characters
+from ner.experiment.cli import HelpFormatter, Parser, read_arguments, refuse_control_characters
 from ner.options import Options, UserError, as_recipe, resolve
 from ner.training.signals import Stopped
 
@@ -14,81 +14,93 @@ from ner.training.signals import Stopped
 def parser() -> Parser:
     result = Parser(prog="evaluate.py", description=__doc__, allow_abbrev=False)
     commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    score = commands.add_parser("score", allow_abbrev=False,
-                                help="score a model on a split of a data set, per language")
+
+    def add(name: str, text: str, more: str = "") -> Parser:
+        description = f"{text[0].upper()}{text[1:]}.{more}"
+        return commands.add_parser(name, help=text, description=description, allow_abbrev=False,
+                                   formatter_class=HelpFormatter)
+
+    score = add("score", "score a model on one split of a data set, per language")
     add_model(score)
     add_data(score)
-    score.add_argument("--map", nargs="+", metavar="TYPE=TYPE", default=[],
-                       help="types of the data and what the model calls them, or O for no entity: MISC=O PERSON=PER")
-    score.add_argument("--output_dir", help="folder for results.json and predictions [runs/NAME-SPLIT, then -2, ...]")
-    tag = commands.add_parser("tag", allow_abbrev=False, help="tag text")
+    score.add_argument("--map", metavar="TYPE=TYPE ...", nargs="+", default=[],
+                       help="types of the data and the model's names for them, or O for no entity, as MISC=O "
+                            "PERSON=PER [default: none]")
+    score.add_argument("--output_dir", metavar="TEXT",
+                       help="folder for results.json and predictions [default: runs/NAME-SPLIT, then -2, ...]")
+    tag = add("tag", "tag text")
     add_model(tag)
-    tag.add_argument("text", nargs="+", help="texts, or - for lines on standard input")
+    tag.add_argument("text", metavar="TEXT ...", nargs="+", help="texts to tag, or - to read lines from standard input")
     tag.add_argument("--pretokenized", action="store_true",
-                     help='keep the words of a text: separated by white space, or JSON like {"tokens": ["Anna"]}')
-    tag.add_argument("--threshold", type=float, default=0, metavar="P",
-                     help="leave out entities with a score below P, from 0 to 1 [0]")
+                     help='keep the words of the text: separated by white space, or JSON like {"tokens": ["Anna"]}')
+    tag.add_argument("--threshold", type=float, metavar="X", default=0,
+                     help="leave out entities with a score below this, from 0 to 1 [default: 0]")
     form = tag.add_mutually_exclusive_group()
     form.add_argument("--jsonl", action="store_true",
-                      help="a JSON line per text: entities with character offsets and scores")
-    form.add_argument("--subwords", action="store_true", help="a table of subword, id, word number and tag")
-    errors = commands.add_parser("errors", allow_abbrev=False,
-                                 help="where a model is wrong: tables, pictures, an HTML page")
+                      help="one JSON line per text: entities with character offsets and scores")
+    form.add_argument("--subwords", action="store_true", help="table of subwords with id, word number and tag")
+    errors = add("errors", "show where a model is wrong: tables, plots, an HTML page")
     add_model(errors)
     add_data(errors, split="validation")
-    errors.add_argument("--contains", metavar="TEXT", help="list only sentences with this text, as '('")
-    errors.add_argument("--sentences", type=int, default=100, help="on the page, a language [100]")
-    errors.add_argument("--output_dir", help="folder for the files [runs/NAME-errors, then -2, ...]")
-    suspects = commands.add_parser("suspects", allow_abbrev=False,
-                                   help="find suspicious annotations in the training data",
-                                   description="Two runs, each trained on one half of the training data, check the "
-                                               "other's half.",
-                                   epilog="Options of train.py on data, model and optimisation can be given, too.")
-    suspects.add_argument("--output", metavar="FILE",
-                          help="TSV, as train.py --exclude reads it [runs/NAME-suspects/suspects.tsv]")
-    suspects.add_argument("--share", type=float, default=0.02, help="list so much of the training data at most [0.02]")
-    report = commands.add_parser("report", allow_abbrev=False, help="tables and figures over all runs in a folder")
+    errors.add_argument("--contains", metavar="TEXT",
+                        help="list only sentences that contain this text, for example '('")
+    errors.add_argument("--sentences", type=int, metavar="N", default=100,
+                        help="sentences to show on the page, per language [default: 100]")
+    errors.add_argument("--output_dir", metavar="TEXT",
+                        help="folder for the files [default: runs/NAME-errors, then -2, ...]")
+    suspects = add("suspects", "find suspicious annotations in the training data",
+                   "\nTwo runs, each trained on one half of the sentences, check the other half.\n"
+                   "Also takes train.py's options for data, model and optimisation.")
+    suspects.add_argument("--output", metavar="TEXT",
+                          help="TSV file for train.py --exclude [default: runs/NAME-suspects/suspects.tsv]")
+    suspects.add_argument("--share", type=float, metavar="X", default=0.02,
+                          help="largest share of the training sentences to list [default: 0.02]")
+    report = add("report", "write tables and plots for all runs in a folder")
     report.add_argument("folder", metavar="FOLDER",
-                        help="a study, any folder of runs, or one run; REPORT.md is written into it")
-    compare = commands.add_parser("compare", allow_abbrev=False,
-                                  help="test two runs on the same sentences for a difference")
+                        help="a study, any folder of runs, or one run; REPORT.md is written there")
+    compare = add("compare", "test whether two runs differ on the same sentences")
     for name in "ab":
-        compare.add_argument(name, metavar=name.upper(), help="folder of a run, with predictions/")
+        compare.add_argument(name, metavar=name.upper(), help="folder of a run that has predictions/")
     return result
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="RUN_OR_MODEL", help="folder of a run, model folder or Hub name")
-    command.add_argument("--model_revision", help="commit, tag or branch of a model on the Hub")
+    command.add_argument("--model_revision", metavar="TEXT",
+                         help="commit, tag or branch of the model on the Hub [default: none]")
 
 
 def add_data(command: argparse.ArgumentParser, split: str = "test") -> None:
-    """What is not given comes from the run."""
-    command.add_argument("--data_dir", help="folder with <lang>/{train,dev,test} files")
-    command.add_argument("--dataset", help="swiss, panx, or a data set's Hub name or folder")
-    command.add_argument("--revision", help="commit, tag or branch of the data set on the Hub")
-    command.add_argument("--langs", nargs="+", help="languages to score [those of the run]")
-    command.add_argument("--split", default=split, choices=["train", "validation", "test"], help=f"[{split}]")
+    """Options for the data; the defaults are those of the run."""
+    command.add_argument("--data_dir", metavar="TEXT",
+                         help="folder with <lang>/{train,dev,test} files [default: the run's]")
+    command.add_argument("--dataset", metavar="TEXT",
+                         help="swiss, panx, or a data set's Hub name or folder [default: the run's]")
+    command.add_argument("--revision", metavar="TEXT",
+                         help="commit, tag or branch of the data set on the Hub [default: the run's]")
+    command.add_argument("--langs", metavar="TEXT ...", nargs="+", help="languages to score [default: eval_langs]")
+    command.add_argument("--split", metavar="TEXT", default=split, choices=["train", "validation", "test"],
+                         help=f"train, validation or test [default: {split}]")
 
 
 def with_data(trained, args):
-    """The trained model with the data options of the command line in place of the run's; the languages to score."""
+    """The trained model with the command line's data options instead of the run's, and the languages to score."""
     recipe = as_recipe(trained.options)
     if args.data_dir is not None or args.dataset is not None:
         recipe |= {"data_dir": args.data_dir, "revision": None}
-    if args.dataset is not None:  # another corpus, of which the run's shares say nothing
+    if args.dataset is not None:  # another corpus, so the run's fractions do not apply
         recipe |= {"dataset": args.dataset, "fractions": {}}
     if args.revision is not None:
         recipe["revision"] = args.revision
     options, langs = resolve(recipe), args.langs or trained.options.eval_langs
-    if args.data_dir is not None:  # the same corpus elsewhere, or another one
+    if args.data_dir is not None:  # perhaps the same corpus, perhaps another
         for lang in options.fractions.keys() & langs:
             print(f"{lang}: {options.fractions[lang]:g} of each split, as in the run", file=sys.stderr)
     return trained._replace(options=options), langs
 
 
 def scored_split(args, suffix: str, types: dict[str, str] | None = None):
-    """What score and errors begin with: a folder to write to (NAME-suffix unless given), the model's split scored."""
+    """What score and errors have in common: choose a folder (default: NAME-suffix), load the model, score the split."""
     from ner.experiment.folder import check_folder, new_folder
     from ner.inference.trained import load, options_of, score
     from ner.training import machine
@@ -170,7 +182,7 @@ def run_suspects(args) -> None:
 
     recipe, config = read_arguments("", args.rest)
     if is_study(recipe):
-        raise UserError(f"{config or 'seeds'}: several runs; expected the options of one")
+        raise UserError(f"{config or 'seeds'}: found several runs; expected the options of one")
     from ner.analysis import suspects
 
     suspects.check_arguments(args.rest)
@@ -188,7 +200,7 @@ def run_suspects(args) -> None:
         worst = found[: int(args.share * sentences)]
         suspects.write_suspects(path, worst)
         print(f"{path}: the {len(worst)} most doubtful of {sentences} training sentences ({len(found)} are tagged "
-              f"otherwise); look through them, then train with --exclude {path}")
+              f"differently); check them, then train with --exclude {path}")
     accelerator.end_training()
 
 
@@ -213,15 +225,15 @@ COMMANDS = {"score": run_score, "tag": run_tag, "errors": run_errors, "suspects"
 
 
 def main(argv: list[str]) -> int:
-    """Exit status: 0, 2 for a mistake of the user's, 130 for Ctrl-C."""
+    """Exit status: 0; 2 for a user error; 130 for Ctrl-C."""
     try:
         args, rest = parser().parse_known_args(argv)
         args.rest = rest
         refuse_control_characters([word for word in argv if word not in getattr(args, "text", [])])
-        if args.rest and args.command != "suspects":  # which hands them to the parser of train.py
+        if args.rest and args.command != "suspects":  # suspects passes them on to the parser of train.py
             parser().error(f"unrecognized arguments: {' '.join(args.rest)}")
         COMMANDS[args.command](args)
-    except BrokenPipeError:  # whoever reads the output has enough of it
+    except BrokenPipeError:  # the reader has closed the pipe, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (UserError, OSError) as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
@@ -230,12 +242,12 @@ def main(argv: list[str]) -> int:
         print(f"evaluate.py: {stop}", file=sys.stderr)
         return stop.status
     except KeyboardInterrupt:
-        print("evaluate.py: stopped at once", file=sys.stderr)
+        print("evaluate.py: stopped immediately", file=sys.stderr)
         return 128 + signal.SIGINT
     return 0
 
 
 if __name__ == "__main__":
-    # a log file shows an epoch when it ends, not when the run does
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # typeshed knows it as any TextIO
+    # so that a log file shows each part as it is done
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # typed as TextIO
     sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,9 @@
-"""Fine-tune an encoder of the RoBERTa family for named-entity recognition and score it in every language.
+"""Fine-tune an encoder of the RoBERTa family for named-entity recognition and
+score it in every language.
 
-Without arguments: configs/quickstart.yaml (built-in encoder and corpus). Values are written as in YAML; lists also as
-several words (--train_langs de fr) and mappings as name=value (--fractions de=0.629 fr=0.229).
+Without arguments, it runs configs/quickstart.yaml (built-in encoder and corpus).
+Values are written as in YAML. Lists can also be several words (--train_langs de
+fr), and mappings can be name=value (--fractions de=0.629 fr=0.229).
 """
 
 import signal
@@ -18,7 +20,7 @@ QUICKSTART = Path(__file__).parent / "configs" / "quickstart.yaml"
 
 
 def main(argv: list[str]) -> int:
-    """Exit status: 0, 2 for a mistake of the user's, 128 + signal for a run that was stopped and can be continued."""
+    """Exit status: 0; 2 for a user error; 128 + signal for a run that was stopped and can be continued."""
     try:
         recipe, path = read_arguments(__doc__, argv or ["--config", str(QUICKSTART)])
         if recipe.get("resume") and recipe.get("output_dir") and not path:
@@ -29,8 +31,8 @@ def main(argv: list[str]) -> int:
             return 0
         options = resolve(recipe, path)
         if options.resume and not options.output_dir:
-            raise UserError("resume: name the run to continue with --output_dir")
-        from ner.experiment import experiment  # imports torch, which --help and a typo need not wait for
+            raise UserError("resume: set --output_dir to the run to continue")
+        from ner.experiment import experiment  # imports torch, so only after the options are checked
 
         folder = Path(options.output_dir) if options.output_dir else new_folder(Path(path).stem if path else "run")
         experiment.run(options, folder, folder.resolve().name)
@@ -41,12 +43,12 @@ def main(argv: list[str]) -> int:
         print(f"train.py: {stop}", file=sys.stderr)
         return stop.status
     except KeyboardInterrupt:
-        print("train.py: stopped at once", file=sys.stderr)
+        print("train.py: stopped immediately", file=sys.stderr)
         return 128 + signal.SIGINT
     return 0
 
 
 if __name__ == "__main__":
-    # a log file shows an epoch when it ends, not when the run does
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # typeshed knows it as any TextIO
+    # so that a log file shows each epoch as it ends
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # typed as TextIO
     sys.exit(main(sys.argv[1:]))

@@ -1,8 +1,7 @@
-"""Every option of a run, once: name, default, type, help and unit, and what else depends on it.
+"""Every option of a run, defined once: name, default, type, help text with unit, and roles.
 
-A recipe (YAML) is read first and the command line is laid on top of it (`experiment.cli`); both use the same names. All
-problems of a run's options are reported together, before anything is loaded: a line each is cheaper than a failed run
-each. Nothing heavy is imported here, so that ``--help`` answers at once.
+A recipe (YAML) is read first and the command line overrides it (`experiment.cli`); both use the same names. All option
+problems are reported together, before anything is loaded. Nothing heavy is imported here, so ``--help`` is quick.
 """
 
 import dataclasses
@@ -17,20 +16,20 @@ from functools import partial
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: the scripts print it as one sentence and exit with status 2."""
+    """A mistake that the user can fix: the scripts print it as one sentence and exit with status 2."""
 
 
 def shown(value) -> str:
-    """A value in a message, of bounded length."""
+    """A value as messages show it, cut to a bounded length."""
     return "null" if value is None else repr(value)[:80]
 
 
 def option(default, group: str, text: str, *, in_config: bool = True, changes_result: bool = True,
            of_data: bool = False, in_card: bool = False):
-    """A dataclass field that knows its help text (with unit), its heading in ``--help`` and its roles.
+    """A dataclass field with its help text (with unit), its heading in ``--help`` and its roles.
 
-    in_config: stands in a run's config.yaml. changes_result: a run is continued, or counts as this one, only with the
-    same value. of_data: tells data sets apart. in_card: stands in the model card's recipe.
+    in_config: written to the run's config.yaml. changes_result: must be the same to continue a run or to skip a
+    finished one. of_data: decides which data are read. in_card: listed in the model card's recipe.
     """
     metadata = {"group": group, "help": text, "in_config": in_config, "changes_result": changes_result,
                 "of_data": of_data, "in_card": in_card}
@@ -41,7 +40,7 @@ def option(default, group: str, text: str, *, in_config: bool = True, changes_re
 
 @dataclass(frozen=True)
 class Options:
-    """The resolved options of one run; ``config.yaml`` of a run is this, but ``output_dir`` and ``resume``."""
+    """The resolved options of one run; its ``config.yaml`` holds all of them except ``output_dir`` and ``resume``."""
 
     dataset: str = option("swiss", "data", "swiss (built in), panx (from the Hub), or a data set's Hub name or folder",
                           of_data=True)
@@ -51,68 +50,72 @@ class Options:
                                   of_data=True, in_card=True)
     train_langs: list[str] = option(["de"], "data", "languages to train on")
     eval_langs: list[str] = option(["de", "fr", "it", "en"], "data", "languages to score")
-    validation_langs: list[str] | None = option(None, "data", "languages scored after every epoch; default: eval_langs")
-    fractions: dict[str, float] = option({}, "data", "share of a language's splits to keep, de=0.629; not named: whole",
-                                         of_data=True)
+    validation_langs: list[str] | None = option(None, "data", "languages to score after every epoch "
+                                                "[default: eval_langs]")
+    fractions: dict[str, float] = option({}, "data", "share of each split to keep, per language, "
+                                         "as de=0.629 [default: 1]", of_data=True)
     sample_seed: int = option(0, "data", "seed of the shuffle before fractions are taken", of_data=True, in_card=True)
-    num_train_sentences: int | None = option(None, "data", "sentences of each language to train on; default: all",
+    num_train_sentences: int | None = option(None, "data", "training sentences per language [default: all]",
                                              in_card=True)
-    tags: list[str] | None = option(None, "data", "tags in the order of their ids; default: those of the training data",
+    tags: list[str] | None = option(None, "data", "tags in the order of their ids [default: as in the training data]",
                                     of_data=True)
-    token_column: str | None = option(None, "data", "column of the words, in files with columns: its number from 1 or "
-                                      "its name in the header; default: found by what it holds", of_data=True)
-    tag_column: str | None = option(None, "data", "column of the tags, likewise", of_data=True)
-    tag_scheme: str | None = option(None, "data", "what the tags of files mean: IO, IOB1, IOB2, IOE, BIOES, BILOU or "
-                                    "BMES, or their spelling (B_TYPE, BTYPE, TYPE-B, TYPE_B); default: found by them",
+    token_column: str | None = option(None, "data", "column of the words: its number from 1 or its name in the header "
+                                      "[default: found by its content]", of_data=True)
+    tag_column: str | None = option(None, "data", "column of the tags, likewise [default: found by its content]",
                                     of_data=True)
-    max_length: int = option(512, "data", "subwords in a window, special tokens included", in_card=True)
-    stride: int | None = option(None, "data", "subwords that neighbouring windows share; default: half of max_length",
+    tag_scheme: str | None = option(None, "data", "scheme of the tags in files: IO, IOB1, IOB2, IOE, BIOES, BILOU or "
+                                    "BMES, or their spelling (B_TYPE, BTYPE, TYPE-B, TYPE_B) [default: found by the "
+                                    "tags]", of_data=True)
+    max_length: int = option(512, "data", "subwords per window, including special tokens", in_card=True)
+    stride: int | None = option(None, "data", "subwords shared by neighbouring windows [default: half of max_length]",
                                 in_card=True)
     exclude: str | None = option(None, "data", "TSV of training sentences to leave out (from evaluate.py suspects)")
 
     model: str = option("e5-small", "model", "e5-small (built in), or a RoBERTa-like encoder's Hub name or folder")
     model_revision: str | None = option(None, "model", "commit, tag or branch of the model on the Hub", in_card=True)
-    dropout: float | None = option(None, "model", "probability, everywhere in the model; default: the encoder's own",
+    dropout: float | None = option(None, "model", "dropout probability, everywhere [default: the encoder's own]",
                                    in_card=True)
-    attention: str = option("packed", "model", "packed (only real tokens) or padded (the plain way, same result)")
-    freeze: int | None = option(None, "model", "lowest layers to keep as they are, embeddings included (0: they "
-                                "alone); default: all train", in_card=True)
-    active_vocabulary: bool = option(True, "model", "train only the embedding rows that the data touch (same result)")
+    attention: str = option("packed", "model", "packed (computes only real tokens) or padded (same result, slower)")
+    freeze: int | None = option(None, "model", "number of lowest layers to freeze, with the embeddings (0: only the "
+                                "embeddings) [default: train everything]", in_card=True)
+    active_vocabulary: bool = option(True, "model", "train only the embedding rows that the data use (same result)")
 
     epochs: int = option(3, "optimisation", "passes over the training sentences", in_card=True)
-    max_steps: int | None = option(None, "optimisation", "stop after so many optimizer steps; default: epochs decide",
+    max_steps: int | None = option(None, "optimisation", "most optimizer steps to take [default: no limit]",
                                    in_card=True)
-    batch_size: int = option(64, "optimisation", "sentences an optimizer step, over all processes", in_card=True)
-    micro_batch_size: int | None = option(None, "optimisation", "windows a pass (less memory, same step); default: all")
+    batch_size: int = option(64, "optimisation", "sentences per optimizer step, over all processes", in_card=True)
+    micro_batch_size: int | None = option(None, "optimisation", "windows per forward pass (less memory, same "
+                                           "step) [default: all]")
     learning_rate: float = option(5e-5, "optimisation", "peak learning rate of AdamW", in_card=True)
-    weight_decay: float = option(0.01, "optimisation", "decoupled weight decay, none on biases and LayerNorm",
+    weight_decay: float = option(0.01, "optimisation", "decoupled weight decay, not applied to biases and LayerNorm",
                                  in_card=True)
-    warmup_ratio: float = option(0.0, "optimisation", "share of the steps in which the learning rate rises",
+    warmup_ratio: float = option(0.0, "optimisation", "share of the steps during which the learning rate rises",
                                  in_card=True)
-    max_grad_norm: float = option(1.0, "optimisation", "clip the gradient's L2 norm to this", in_card=True)
-    label_smoothing: float = option(0.0, "optimisation", "probability that the training loss spreads over all tags",
-                                    in_card=True)
-    class_weights: dict[str, float] = option({}, "optimisation", "factor of the training loss by entity type or O, "
-                                             "PER=2; not named: 1", in_card=True)
-    seed: int = option(42, "optimisation", "seed of the new head's weights, dropout and the order of training",
-                       in_card=True)
-    seeds: list[int] | None = option(None, "optimisation", "train once a seed and report mean and standard deviation")
-
-    output_dir: str | None = option(None, "run", "folder of the run; default: runs/RECIPE, then runs/RECIPE-2, ...",
-                                    in_config=False, changes_result=False)
-    mixed_precision: str = option("auto", "run", "auto (the launcher's, else bf16 or fp16 on a GPU), no, bf16 or fp16",
+    max_grad_norm: float = option(1.0, "optimisation", "maximum L2 norm of the gradient; larger ones are clipped",
                                   in_card=True)
-    log_every: int = option(10, "run", "optimizer steps between two points of the training curves",
+    label_smoothing: float = option(0.0, "optimisation", "probability spread over all tags in the training loss",
+                                    in_card=True)
+    class_weights: dict[str, float] = option({}, "optimisation", "factor of the training loss per entity type or O, "
+                                             "as PER=2 [default: 1]", in_card=True)
+    seed: int = option(42, "optimisation", "seed of the head's initial weights, dropout and data order",
+                       in_card=True)
+    seeds: list[int] | None = option(None, "optimisation", "train once per seed and report mean and standard deviation")
+
+    output_dir: str | None = option(None, "run", "folder of the run [default: runs/RECIPE, then runs/RECIPE-2, ...]",
+                                    in_config=False, changes_result=False)
+    mixed_precision: str = option("auto", "run", "auto (the launcher's, or bf16 or fp16 on a GPU), no, bf16 or fp16",
+                                  in_card=True)
+    log_every: int = option(10, "run", "optimizer steps between points of the training curves",
                             changes_result=False)
     checkpoint_every: str | None = option("epoch", "run", "optimizer steps between checkpoints, epoch, or none",
                                           changes_result=False)
-    resume: bool = option(False, "run", "continue the newest whole checkpoint of output_dir",
+    resume: bool = option(False, "run", "continue from the newest intact checkpoint in output_dir",
                           in_config=False, changes_result=False)
-    select: str = option("last", "run", "epoch to keep: last, mean (best mean validation F1) or a language (its best)",
+    select: str = option("last", "run", "epoch to keep: last, mean (best mean validation F1) or a language (best F1)",
                          in_card=True)
-    patience: int | None = option(None, "run", "stop after so many epochs without a better score; default: never",
+    patience: int | None = option(None, "run", "stop after this many epochs without improvement [default: never]",
                                   in_card=True)
-    push_to_hub: str | None = option(None, "run", "upload model/ to this Hub repository, user/name (private)",
+    push_to_hub: str | None = option(None, "run", "upload model/ to this Hub repository (user/name), as private",
                                      changes_result=False)
     public: bool = option(False, "run", "make the uploaded repository public", changes_result=False)
 
@@ -121,7 +124,7 @@ CHOICES = {"attention": ("packed", "padded"), "mixed_precision": ("auto", "no", 
            "tag_scheme": ("IO", "IOB1", "IOB2", "IOE", "BIOES", "BILOU", "BMES", "B_TYPE", "BTYPE", "TYPE-B", "TYPE_B")}
 AT_LEAST = {"epochs": 1, "max_steps": 1, "batch_size": 1, "micro_batch_size": 1, "num_train_sentences": 1,
             "log_every": 1, "patience": 1, "max_length": 16, "weight_decay": 0, "freeze": 0}
-NO_TEXT = re.compile("[\0-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")  # no path can hold it, or no message show
+NO_TEXT = re.compile("[\0-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")  # not allowed in a path, or garbles a message
 FIELDS = {f.name: f for f in dataclasses.fields(Options)}
 NOT_IN_CONFIG = tuple(name for name, f in FIELDS.items() if not f.metadata["in_config"])
 HINTS = typing.get_type_hints(Options)
@@ -134,7 +137,7 @@ DESCRIPTIONS = {  # kind -> in a message, in --help
 
 
 def convert(value, kind):
-    """A value from YAML or the command line as ``kind``; ``ValueError`` or ``KeyError`` where it is not one."""
+    """A value from YAML or the command line, converted to ``kind``; ``ValueError`` or ``KeyError`` if that fails."""
     if typing.get_origin(kind) is list:
         return [convert(item, typing.get_args(kind)[0]) for item in (value if isinstance(value, list) else [value])]
     if typing.get_origin(kind) is dict and isinstance(value, dict):
@@ -157,9 +160,9 @@ def closest(word: str, known) -> str:
 
 
 def resolve(recipe: dict, source: str = "") -> Options:
-    """Checked options from a mapping; one ``UserError`` that lists every problem, one a line."""
+    """Checked options from a mapping; one ``UserError`` lists all problems, one per line."""
     problems: list[str] = []
-    values: dict[str, typing.Any] = {}  # each of its option's type
+    values: dict[str, typing.Any] = {}  # converted to the type of the option
     for name, value in recipe.items():
         if name not in FIELDS:
             problems.append(f"unknown option {shown(name)}{closest(name, FIELDS) or '; see --help'}")
@@ -176,11 +179,11 @@ def resolve(recipe: dict, source: str = "") -> Options:
 
 
 def check(o: Options) -> list[str]:
-    """Problems of values and combinations, each a sentence that says what would be right."""
+    """Problems with values and combinations, each a sentence that says what was expected."""
     problems = []
 
     def expect(name: str, right, text: str, hint: str = ""):
-        """The option is null or of a value for which the function `right` is true."""
+        """Note a problem unless the option is null or `right` is true of its value."""
         value = getattr(o, name)
         if value is not None and not right(value):
             problems.append(f"{name}: expected {text}, found {shown(value)}{hint}")
@@ -193,32 +196,32 @@ def check(o: Options) -> list[str]:
     for name in ("learning_rate", "max_grad_norm"):
         expect(name, lambda value: value > 0, "a number above 0")
     for name in ("warmup_ratio", "dropout", "label_smoothing"):
-        expect(name, lambda value: 0 <= value < 1, "0 up to below 1")
+        expect(name, lambda value: 0 <= value < 1, "at least 0 and below 1")
     for name in ("sample_seed", "seed"):
         expect(name, lambda value: 0 <= value < 2**32, "0 to 4294967295")
     expect("seeds", lambda value: all(0 <= seed < 2**32 for seed in value), "numbers from 0 to 4294967295")
     for name in ("train_langs", "eval_langs", "validation_langs", "seeds", "tags"):
         expect(name, len, "at least one")
-        expect(name, lambda value: len(set(value)) == len(value), "each of them once")
+        expect(name, lambda value: len(set(value)) == len(value), "no duplicates")
     expect("class_weights", lambda value: all(weight > 0 for weight in value.values()), "factors above 0")
     expect("fractions", lambda value: all(0 < share <= 1 for share in value.values()), "shares above 0 and up to 1")
     expect("stride", lambda value: 0 <= value <= o.max_length // 2, f"0 to half of max_length ({o.max_length // 2})")
     expect("checkpoint_every", lambda value: value in ("none", "epoch") or re.fullmatch("[1-9][0-9]{0,17}", value),
            "a number of steps, epoch or none")
     wrong = {
-        "patience: set select to mean or to a language, to say what better means": o.patience and o.select == "last",
+        "patience: needs a score to improve; set select to mean or to a language": o.patience and o.select == "last",
         "seed and seeds exclude each other; keep one": o.seeds is not None and o.seed != Options.seed,
-        "resume: with seeds, name the output_dir to continue": o.resume and o.seeds and o.output_dir is None,
+        "resume: with seeds, set output_dir to the study to continue": o.resume and o.seeds and o.output_dir is None,
         "public: needs push_to_hub user/name": o.public and o.push_to_hub is None,
     }
     return problems + [text for text, found in wrong.items() if found]
 
 
 def as_recipe(options: Options) -> dict:
-    """What ``config.yaml`` holds: every option but where the run lies and whether it was resumed."""
+    """What ``config.yaml`` holds: every option except the run's folder and whether it was resumed."""
     return {name: value for name, value in dataclasses.asdict(options).items() if name not in NOT_IN_CONFIG}
 
 
 def with_role(values: dict, role: str) -> dict:
-    """Those of `values`, by name of option, whose option has the role (see `option`)."""
+    """The entries of `values` (by option name) whose option has this role (see `option`)."""
     return {name: value for name, value in values.items() if name in FIELDS and FIELDS[name].metadata[role]}

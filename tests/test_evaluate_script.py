@@ -195,7 +195,7 @@ def test_score_refuses_and_overwrites_nothing(run, tmp_path, capsys):
     assert "file/o" in refused(capsys, "score", run, "--output_dir", tmp_path / "file" / "o")
     assert "holds a model/ of no run" in refused(capsys, "score", run, "--output_dir", tmp_path / "other")
     sentence = refused(capsys, "score", run, "--output_dir", "\udcff")
-    assert r"'\udcff' holds a control character or is not UTF-8" in sentence
+    assert r"'\udcff' contains a control character or is not UTF-8" in sentence
     assert "control character" in refused(capsys, "score", run, "--output_dir", f"{tmp_path}/a\nb")
     assert "data_dir: expected text, found ''" in refused(capsys, "score", run, "--data_dir", "")
     assert "--sentences: expected at least 0" in refused(capsys, "errors", run, "--sentences", "-1")
@@ -314,7 +314,7 @@ def test_tag_refuses(run, tmp_path, capsys, monkeypatch):
         sentence = refused(capsys, "tag", run, "x", f"--threshold={threshold}")
         assert sentence == f"evaluate.py: --threshold: expected a number from 0 to 1, found {threshold}"
     assert "--threshold: invalid float value: 'high'" in refused(capsys, "tag", run, "x", "--threshold", "high")
-    assert "required: text" in refused(capsys, "tag", run)
+    assert "required: TEXT" in refused(capsys, "tag", run)
 
 
 def make_unfinished(folder, run):

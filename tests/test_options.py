@@ -46,7 +46,7 @@ def test_all_problems_are_listed_at_once_in_the_order_of_the_recipe():
         "a.yaml: unknown option 'xyzzy'; see --help",
         "a.yaml: epochs: expected a whole number, found null",
         "a.yaml: attention: expected one of packed, padded, found 'paded'; did you mean 'padded'?",
-        "a.yaml: dropout: expected 0 up to below 1, found 1.5",
+        "a.yaml: dropout: expected at least 0 and below 1, found 1.5",
         "a.yaml: seed: expected 0 to 4294967295, found -1",
         "a.yaml: public: needs push_to_hub user/name",
     ]
@@ -96,7 +96,7 @@ def test_values_out_of_range(name, value):
 
 def test_combinations():
     assert complaint(resolve, {"seeds": [1, 2], "seed": 3}) == "seed and seeds exclude each other; keep one"
-    assert complaint(resolve, {"patience": 2}).startswith("patience: set select")
+    assert complaint(resolve, {"patience": 2}).startswith("patience: needs a score to improve; set select")
     assert complaint(resolve, {"seeds": [1, 2], "resume": True}).startswith("resume: with seeds")
     found = complaint(resolve, {"max_length": 16, "stride": 9})
     assert found == "stride: expected 0 to half of max_length (8), found 9"
@@ -142,8 +142,8 @@ dataset: =
 
 
 @pytest.mark.parametrize(("text", "where", "problem"), [
-    ("epochs: 3\nseed: 1\nepochs: 4\n", ":3", "'epochs' stands twice"),
-    ("fractions: {de: 1, de: 1}\n", ":1", "'de' stands twice"),
+    ("epochs: 3\nseed: 1\nepochs: 4\n", ":3", "duplicate key 'epochs'"),
+    ("fractions: {de: 1, de: 1}\n", ":1", "duplicate key 'de'"),
     ("epochs: [3\n", ":2", "expected ',' or ']'"), ("a: b: c\n", ":1", "mapping values are not allowed"),
     ("train_langs: &a [*a]\n", ":1", "an alias"), ("a: &a {x: 1}\nb:\n  <<: *a\n", ":3", "an alias"),
     ("--- {a: 1}\n--- {b: 1}\n", ":2", "but found another document"),
@@ -245,7 +245,7 @@ def test_problems_of_the_command_line():
     assert complaint(from_words, "--checkpoint_every", "9" * 5000).startswith("checkpoint_every: expected a number of")
     assert complaint(from_words, "--epochs", '!!int ""').startswith("epochs: expected a whole number")
     assert complaint(from_words, "--config", "a\nb.yaml") == (
-        r"'a\nb.yaml' holds a control character or is not UTF-8; expected plain text")
+        r"'a\nb.yaml' contains a control character or is not UTF-8; expected plain text")
     assert complaint(from_words, "--seeds", "[" * 2000).startswith("seeds: expected a list of whole numbers, found '[[")
 
 
@@ -307,6 +307,8 @@ def test_help_lists_every_option_with_default_and_without_torch():
         shown = " ".join(map(str, default)) if isinstance(default, list) else default
         shown = "none" if default in (None, {}) else str(shown).lower() if isinstance(default, bool) else shown
         assert f.metadata["help"] in parts[name]
-        assert f"[{shown}]" in parts[name] or "default:" in f.metadata["help"] and default is None, parts[name]
+        derived = "[default: " in f.metadata["help"] and default in (None, {})
+        assert parts[name].count("[default: ") == 1
+        assert f"[default: {shown}]" in parts[name] or derived, parts[name]
     assert "--epochs N " in text and "--train_langs TEXT ... " in text and "--fractions NAME=X ... " in text
     assert "[N ...]" not in text

@@ -268,7 +268,7 @@ def test_a_language_is_no_path(tmp_path, monkeypatch, lang, capsys):
         assert evaluate.main([str(word) for word in argv]) == 2
         error = capsys.readouterr().err
         why = "cannot name a language; expected letters, digits and . + - _"
-        assert ("holds a control character" if "\n" in lang else why) in error and error.count("\n") == 1
+        assert ("contains a control character" if "\n" in lang else why) in error and error.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
     for options in ({"train_langs": [lang]}, {"eval_langs": [lang]}, {"validation_langs": [lang]}):
         with pytest.raises(UserError, match="cannot name a language"):

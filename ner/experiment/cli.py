@@ -1,7 +1,7 @@
 """YAML recipes and the command line -> a mapping of options, unchecked (`options.resolve` checks it).
 
-What YAML would guess wrong stays text (``no`` is Norwegian, 0123456 a commit, 1.10 a version), and the type of an
-option says how to read it.
+Values that YAML would misread stay text (``no`` is Norwegian, 0123456 a commit, 1.10 a version) until the option's type
+decides how to read them.
 """
 
 import argparse
@@ -18,8 +18,8 @@ MAX_RECIPE = 1 << 16  # characters
 
 
 class RecipeLoader(yaml.SafeLoader):
-    """YAML of text, whole numbers, true, false, null, lists and mappings. A key may stand only once, and there are no
-    aliases: a few lines of them can stand for more values than fit into memory."""
+    """YAML with text, whole numbers, true, false, null, lists and mappings only. Duplicate keys are refused, and so are
+    aliases: a few lines of them can expand to more values than fit into memory."""
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
@@ -30,7 +30,8 @@ class RecipeLoader(yaml.SafeLoader):
         seen = set()
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"{shown(key.value)} stands twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"duplicate key {shown(key.value)}",
+                                           problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -40,11 +41,11 @@ RecipeLoader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()}
 RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("(true|false)$"), list("tf"))
 RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile("-?(0|[1-9][0-9]*)$"), list("-0123456789"))
-NOT_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)  # all but the first: explicit tags
+NOT_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)  # the others: explicit tags
 
 
 def read_recipe(path: str | Path) -> dict:
-    """The mapping in a YAML recipe, unchecked; ``UserError`` names file and line where it cannot be read."""
+    """The mapping in a YAML recipe, unchecked; ``UserError`` with file and line if it cannot be read."""
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read(MAX_RECIPE + 1)
@@ -71,40 +72,41 @@ def read_word(word: str):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose complaints are ``UserError``, so that all of them leave by one door."""
+    """argparse that raises ``UserError``, so that all errors are reported in the same way."""
 
     def error(self, message):
         raise UserError(f"{message}; see --help")
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Shows what an option takes by its metavar alone: argparse takes any number of words, `resolve` checks them."""
+    """Shows just the metavar for options with several words: "TEXT ...", not "TEXT ... [TEXT ... ...]"."""
 
     def _format_args(self, action, default_metavar):
-        return action.metavar if action.nargs == "*" else super()._format_args(action, default_metavar)
+        return action.metavar if action.nargs in ("*", "+") else super()._format_args(action, default_metavar)
 
 
 def parser(description: str) -> Parser:
-    """The command line of ``train.py``: values in YAML's syntax, lists also as several words."""
+    """The command line of ``train.py``. Every option takes any number of words here; `resolve` checks them."""
     result = Parser(description=description, usage="train.py [--config FILE] [--OPTION VALUE ...]", allow_abbrev=False,
                     formatter_class=lambda prog: HelpFormatter(prog, max_help_position=32))
-    result.add_argument("--config", metavar="FILE", help="YAML recipe that sets any of the options below")
+    result.add_argument("--config", metavar="FILE",
+                        help="YAML recipe that sets any of the options below [default: none]")
     groups = {title: result.add_argument_group(title) for title in ("data", "model", "optimisation", "run")}
     for name, f in FIELDS.items():
         default = getattr(Options(), name)
         value = "none" if default in (None, {}) else " ".join(default) if KINDS[name] == list[str] else str(default)
-        text = f.metadata["help"] + ("" if "default:" in f.metadata["help"] else f" [{value.lower()}]")
+        text = f.metadata["help"] + ("" if "default:" in f.metadata["help"] else f" [default: {value.lower()}]")
         groups[f.metadata["group"]].add_argument(
             f"--{name}", nargs="*", metavar=DESCRIPTIONS[KINDS[name]][1], help=text, default=argparse.SUPPRESS)
     return result
 
 
 def command_line_values(words: dict[str, list[str]]) -> dict:
-    """Values of ``--name word word ...`` as YAML gives them: no word is true, several are a list, a=b a mapping."""
+    """Values of ``--name word word ...`` as YAML reads them; no word means true, several a list, a=b a mapping."""
     values: dict[str, object] = {}
     for name, given in words.items():
         kind = KINDS[name]
-        if kind is not str and given and given[0].startswith(("[", "{")):  # a shell cuts it at spaces
+        if kind is not str and given and given[0].startswith(("[", "{")):  # the shell has split it at spaces
             given = [" ".join(given)]
         if kind is bool and not given:
             values[name] = True
@@ -120,13 +122,13 @@ def command_line_values(words: dict[str, list[str]]) -> dict:
 
 
 def refuse_control_characters(words: Sequence[str]) -> None:
-    """They would tear the messages apart that quote them; bytes that are not UTF-8 come as surrogates."""
+    """They would garble the messages that quote them; bytes that are not UTF-8 arrive as surrogates."""
     if odd := next((word for word in words if NO_TEXT.search(word)), None):
-        raise UserError(f"{shown(odd)} holds a control character or is not UTF-8; expected plain text")
+        raise UserError(f"{shown(odd)} contains a control character or is not UTF-8; expected plain text")
 
 
 def read_arguments(description: str, argv: list[str]) -> tuple[dict, str]:
-    """The mapping of recipe plus command line, unchecked, and the recipe's path (or '')."""
+    """The mapping from recipe and command line, unchecked, and the recipe's path (or '')."""
     known, rest = parser(description).parse_known_args(argv)
     if rest and not rest[0].startswith("--"):
         raise UserError(f"unexpected {shown(rest[0])}; options start with --, see --help")
@@ -136,7 +138,7 @@ def read_arguments(description: str, argv: list[str]) -> tuple[dict, str]:
     recipe = read_recipe(path) if path else {}
     unknown = {word[2:].split("=", 1)[0]: None for word in rest if word.startswith("--")}
     given = command_line_values(words) | unknown
-    if isinstance(recipe.get("runs"), dict):  # the command line wins over the options of named runs, too
+    if isinstance(recipe.get("runs"), dict):  # the command line also overrides the options of named runs
         one = {name: value for name, value in given.items() if name not in NOT_IN_CONFIG}
         recipe["runs"] = {run: {**own, **one} if isinstance(own, dict) else own for run, own in recipe["runs"].items()}
     return {**recipe, **given}, path

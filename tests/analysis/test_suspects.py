@@ -140,8 +140,8 @@ def test_too_few_sentences_cannot_be_halved(monkeypatch):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["--config", str(ROOT / "configs" / "chapter4.yaml")], "chapter4.yaml: several runs"),
-    (["--seeds", "1", "2"], "seeds: several runs; expected the options of one"),
+    (["--config", str(ROOT / "configs" / "chapter4.yaml")], "chapter4.yaml: found several runs"),
+    (["--seeds", "1", "2"], "seeds: found several runs; expected the options of one"),
     (["--output_dir", "x"], "--output_dir: means nothing to suspects"),
     (["--share", "0"], "--share: expected a number above 0 and up to 1, found 0.0"),
     (["--epoch", "2"], "unknown option 'epoch'; did you mean 'epochs'?"),

@@ -232,7 +232,7 @@ def test_an_impatient_ctrl_c_stops_at_once(recipe, tmp_path):
         assert process.is_alive()
     os.kill(process.pid, signal.SIGINT)
     process.join(10)
-    assert process.exitcode == 130 and "stopped at once" in log.read_text() and "Traceback" not in log.read_text()
+    assert process.exitcode == 130 and "stopped immediately" in log.read_text() and "Traceback" not in log.read_text()
 
 
 def rescored(folder: Path, tmp_path: Path) -> dict:
