@@ -193,7 +193,7 @@ def test_score_refuses_and_overwrites_nothing(run, tmp_path, capsys):
     assert "holds an unfinished run" in refused(capsys, "score", run, "--output_dir", started)
     assert "is a file" in refused(capsys, "score", run, "--output_dir", tmp_path / "file")
     assert "file/o" in refused(capsys, "score", run, "--output_dir", tmp_path / "file" / "o")
-    assert "holds a model/ of no run" in refused(capsys, "score", run, "--output_dir", tmp_path / "other")
+    assert "has a model/ that is not from a run" in refused(capsys, "score", run, "--output_dir", tmp_path / "other")
     sentence = refused(capsys, "score", run, "--output_dir", "\udcff")
     assert r"'\udcff' contains a control character or is not UTF-8" in sentence
     assert "control character" in refused(capsys, "score", run, "--output_dir", f"{tmp_path}/a\nb")

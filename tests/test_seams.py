@@ -222,7 +222,7 @@ def test_smoothing_and_weights_change_the_training_loss_and_are_continued(recipe
     (("--class_weights", "PRE=2"), "class_weights: 'PRE' is not a type of the tag set; expected O, PER, ORG, LOC"),
     (("--class_weights", "PER=0"), "class_weights: expected factors above 0"),
     (("--label_smoothing", "1"), "label_smoothing: expected at least 0 and below 1"),
-    (("--freeze", "3"), "has 2 layers, found 3"),
+    (("--freeze", "3"), "freeze: expected at most 2, the layers of"),
     (("--freeze", "-1"), "freeze: expected at least 0")])
 def test_wrong_values_are_told(recipe, tmp_path, capsys, options, message):
     import train

@@ -1,7 +1,7 @@
-"""One run from options to results.json: the only place that knows all wings before it.
+"""One run, from options to results.json: the only place that uses every package below it.
 
-Reads top to bottom as a run goes: folder, model, data, a rehearsal of the evaluation (so that a broken setting fails in
-seconds, not after an epoch), training with an evaluation an epoch, the test, the files.
+It reads in the order of a run: folder, data, model, a rehearsal of the evaluation (so that a bad setting fails within
+seconds, not after an epoch), training with an evaluation after every epoch, test, files.
 """
 
 import functools
@@ -40,21 +40,21 @@ from ner.tags import TagSet
 from ner.training import checkpoint, loop, machine, optim
 from ner.training.signals import Stopped, StopSignals
 
-REHEARSAL_SENTENCES, REHEARSAL_SLOTS = 32, 256  # at least two batches a language
+REHEARSAL_SENTENCES, REHEARSAL_SLOTS = 32, 256  # at least two batches per language
 
 
 def run(options: Options, folder: Path, name: str) -> dict:
-    """Train and test one model; leaves the files of a run in `folder` and returns what results.json holds.
+    """Train and test one model, write the files of a run to `folder`, and return what results.json holds.
 
-    Raises ``UserError`` for what the user can mend and `Stopped` where the run was told to stop.
+    Raises ``UserError`` for what the user can fix, and `Stopped` if the run received a stop signal.
     """
     check_folder(folder, options)
     accelerator = machine.accelerator(options.mixed_precision)
-    if is_finished(folder):  # it was killed after its last file: a checkpoint may be left, and it is uploaded
+    if is_finished(folder):  # killed after its last file: tidy up, and upload if asked to
         results = resume.same_results(folder, options)
         if accelerator.is_main_process:
             checkpoint.remove(folder / "checkpoints")
-            print(f"{folder}: this run has finished")
+            print(f"{folder}: this run is already finished")
             upload(folder, options)
         return results
     state = build(options, folder, accelerator)
@@ -69,9 +69,9 @@ def run(options: Options, folder: Path, name: str) -> dict:
             state.bare.load_state_dict({key: tensor.to(accelerator.device) for key, tensor in state.best.items()})
         results = {"name": name, "options": as_recipe(options), "versions": machine.versions(),
                    "train": training_metrics(state)}
-        if accelerator.is_main_process:  # before the test: whatever may fail from here on, the model is there
+        if accelerator.is_main_process:  # before the test, so that no later failure costs the model
             pretrained.save_model(folder / "model", full_state(state), state.config, state.tokenizer, state.tags.names,
-                                  f"# {name}\n\nTrained; the run has not finished.\n")
+                                  f"# {name}\n\nThe training is done, but the run has not finished.\n")
         scored = per_language.evaluate(state.bare, state.test, state.tags, state.padding, accelerator,
                                        state.training.tokens)
         results["eval"] = {"test": {**metrics_of(scored), "mean_f1": per_language.mean_f1(scored)}}
@@ -88,14 +88,14 @@ def build(options: Options, folder: Path, accelerator: Accelerator) -> Run:
     """Model and data of a run, before the first step."""
     if options.push_to_hub:
         publish.check_repository_name(options.push_to_hub)
-    with accelerator.main_process_first():  # one process fills the caches of encoder and Hub, the others read them
+    with accelerator.main_process_first():  # one process fills the caches, the others read them
         source = pretrained.folder_of(options.model, options.model_revision)
         config = pretrained.load_config(source)
         tokenizer = pretrained.load_tokenizer(source, config)
         corpus, tags = corpora.load(options)
     longest = config.max_position_embeddings - config.pad_token_id - 1
     if options.max_length > longest:
-        raise UserError(f"max_length: {options.model} takes up to {longest} subwords, found {options.max_length}")
+        raise UserError(f"max_length: expected at most {longest} for {options.model}, found {options.max_length}")
     training, validation, test = load_data(options, corpus, tags, tokenizer, accelerator)
     rows = None
     if options.active_vocabulary:
@@ -111,25 +111,25 @@ def build(options: Options, folder: Path, accelerator: Accelerator) -> Run:
     bare = make_model(options, source, config, rows, tags)
     optimizer = optim.adamw(bare, options.learning_rate, options.weight_decay)
     model, optimizer = accelerator.prepare(bare, optimizer)
-    # dropout differs between processes; the order does not use this
+    # for dropout, which differs between processes; the data order does not depend on it
     set_seed(options.seed + accelerator.process_index)
     state = Run(options, folder, accelerator, source, config, tokenizer, tags, training, validation, test, rows, bare,
                 model, optimizer)
     if rows is not None:
-        untouched_decay(state, 0)  # refuses an optimizer for which the other rows could not be told at the end
+        untouched_decay(state, 0)  # refuses an optimizer under which the other rows could not be reconstructed
     return state
 
 
 def load_data(options: Options, corpus: corpora.Corpus, tags: TagSet, tokenizer,
               accelerator: Accelerator) -> tuple[Encoded, dict[str, Encoded], dict[str, Encoded]]:
-    """Training, validation and test sentences, as windows; the last two by language."""
+    """Training, validation and test sentences as windows, the last two by language."""
     training = sampling.training_set(corpus["train"], options.num_train_sentences)
     if options.exclude:
         every = len(training)
         training = exclude.without(training, options.exclude)
-        accelerator.print(f"{options.exclude}: {every - len(training)} of {every} training sentences left out")
+        accelerator.print(f"{options.exclude}: left out {every - len(training)} of {every} training sentences")
     if not any(any(label not in (-1, tags.ids["O"]) for label in labels) for labels in training["ner_tags"]):
-        raise UserError(f"training data: no entity in the {len(training)} training sentences; expected tags as B-PER")
+        raise UserError(f"training data: found no entity in {len(training)} sentences; expected tags such as B-PER")
     accelerator.print(corpora.count_table({**corpus, "train": by_language(training)}, tags), "\n")
 
     window = (tokenizer, options.max_length, options.stride)
@@ -139,9 +139,9 @@ def load_data(options: Options, corpus: corpora.Corpus, tags: TagSet, tokenizer,
 
 
 def make_model(options: Options, source: Path, config, rows: np.ndarray | None, tags: TagSet) -> torch.nn.Module:
-    """The model to train, with what the options say of its dropout, loss and frozen layers.
+    """The model to train, with dropout, loss and frozen layers as the options say.
 
-    What is added to it here (an adapter, another module) trains, goes into checkpoints, and is continued.
+    Anything added to it here (an adapter, another module) is trained, saved in checkpoints and restored.
     """
     config.num_labels = len(tags.names)
     if options.dropout is not None:
@@ -152,35 +152,35 @@ def make_model(options: Options, source: Path, config, rows: np.ndarray | None, 
     model.classifier.configure(options, tags)
     if options.freeze is not None:
         if options.freeze > config.num_hidden_layers:
-            raise UserError(f"freeze: {options.model} has {config.num_hidden_layers} layers, found {options.freeze}")
+            raise UserError(f"freeze: expected at most {config.num_hidden_layers}, the layers of {options.model}, "
+                            f"found {options.freeze}")
         roberta.freeze(model, options.freeze)
     return model
 
 
 def rehearsal(state: Run) -> dict[str, Encoded]:
-    """A few sentences of every language that will be evaluated."""
+    """A few sentences of every language to be evaluated."""
     return {lang: encoded.first(part, REHEARSAL_SENTENCES) for lang, part in (state.test | state.validation).items()}
 
 
 def begin(state: Run) -> None:
-    """The folder of the run, its options and its TensorBoard."""
+    """Create the run's folder with its options and TensorBoard events."""
     state.accelerator.wait_for_everyone()
     if state.accelerator.is_main_process:
         state.folder.mkdir(parents=True, exist_ok=True)
         options, step = as_recipe(state.options), state.progress.step
         write_whole(state.folder / "config.yaml", yaml.safe_dump(options, sort_keys=False, allow_unicode=True))
-        # Whatever was logged after the checkpoint is logged again, from the start of the file where there was none.
+        # What was logged after the checkpoint will be logged again; without a checkpoint, everything.
         state.writer = board.open_board(state.folder, (step and step + 1) if state.options.resume else None)
         if step == 0:
             board.log_options(state.writer, options, list(state.validation))
 
 
 def train(state: Run, keep: bool = True) -> None:
-    """All remaining steps: curves, an evaluation an epoch, checkpoints.
+    """All remaining steps, with curves, checkpoints and an evaluation after every epoch.
 
-    The weights of every epoch are on the disk before they are evaluated, those of the last step whatever
-    `checkpoint_every` says (unless `keep` is false), so that no failure of an evaluation costs them. Raises `Stopped`
-    where the run is told to stop.
+    A failing evaluation must not cost the weights: they are saved before it, and those of the last step are saved
+    whatever `checkpoint_every` says (unless `keep` is false). Raises `Stopped` if the run receives a stop signal.
     """
     options, progress, accelerator = state.options, state.progress, state.accelerator
     every = options.checkpoint_every or "none"
@@ -190,7 +190,7 @@ def train(state: Run, keep: bool = True) -> None:
 
     def save() -> None:
         if state.writer:
-            state.writer.flush()  # a run killed after this point is continued here, with its curves up to here
+            state.writer.flush()  # a run killed after this is continued here, with its curves up to here
         checkpoint.write(state.folder / "checkpoints", accelerator, state.bare, state.optimizer, progress,
                          state.identity, state.best)
 
@@ -200,19 +200,19 @@ def train(state: Run, keep: bool = True) -> None:
                       128 + (signals.received or signal.SIGTERM))
 
     def close_epoch(saved: bool) -> bool:
-        """Evaluate; `saved`: there is a checkpoint of these weights. Returns whether the training is over."""
+        """Evaluate; `saved`: a checkpoint has these weights. Returns whether training is over."""
         end_epoch(state)
         if saved:
             checkpoint.add_evaluation(state.folder / "checkpoints", accelerator, progress, state.best)
         over = progress.step == state.total or out_of_patience(state)
-        if over and machine.in_any_process(signals(), accelerator):  # no step more could ask for it
+        if over and machine.in_any_process(signals(), accelerator):  # no further step would check for it
             if not saved:
                 save()
             stop_here()
         return over
 
     try:
-        if len(progress.epochs) < state.epochs_ended:  # the run ended within the evaluation, or before it
+        if len(progress.epochs) < state.epochs_ended:  # it was interrupted before or during that evaluation
             close_epoch(saved=True)
         started = time.perf_counter()
         for result in () if out_of_patience(state) else loop.steps(
@@ -240,7 +240,7 @@ def train(state: Run, keep: bool = True) -> None:
 
 
 def end_epoch(state: Run) -> None:
-    """Score the validation sets, note the epoch, keep its weights if it is the one to select."""
+    """Score the validation sets, record the epoch, and keep its weights if it is the selected one."""
     options, progress = state.options, state.progress
     scored = per_language.evaluate(state.bare, state.validation, state.tags, state.padding, state.accelerator)
     train_loss, mean_f1 = progress.loss_sum / max(progress.words, 1), per_language.mean_f1(scored)
@@ -260,7 +260,7 @@ def end_epoch(state: Run) -> None:
 
 
 def finish(state: Run, writer: SummaryWriter, results: dict, scored: dict[str, Scored]) -> None:
-    """Everything that a finished run leaves behind; results.json last, because it says that the run is finished."""
+    """Write the files of a finished run; results.json last, because it marks the run as finished."""
     print(f"\ntest\n{per_language.f1_table(scored)}")
     write_whole(state.folder / "model" / "README.md", publish.model_card(results))
     for lang, item in scored.items():

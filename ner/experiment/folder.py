@@ -1,7 +1,7 @@
-"""The folder of a run: its name, what may not be written over, and results.json both ways.
+"""The folder of a run: its name, what must not be overwritten, and results.json, written and read.
 
-results.json is checked once, where it is read, so that no report or study stumbles over damage; only what is read
-somewhere is checked, the rest (precision, entities by type, ...) may be anything.
+results.json is checked once, when it is read, so that reports and studies can rely on it. Only values that some code
+reads are checked.
 """
 
 import json
@@ -16,7 +16,7 @@ RUNS = Path(__file__).parent.parent.parent / "runs"
 
 
 def new_folder(name: str) -> Path:
-    """runs/NAME, or the first of runs/NAME-2, runs/NAME-3 ... that is not there yet."""
+    """runs/NAME, or the first of runs/NAME-2, runs/NAME-3, ... that does not exist yet."""
     folder, number = RUNS / name, 1
     while folder.exists():
         number += 1
@@ -25,7 +25,7 @@ def new_folder(name: str) -> Path:
 
 
 def check_folder(folder: Path, options: Options) -> None:
-    """Refuse to write over a run, or over what has the name of a run's parts."""
+    """Refuse to overwrite a run, or a folder that has the name of one of its parts."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is a file; name a folder for output_dir")
     config = folder / "config.yaml"
@@ -37,11 +37,11 @@ def check_folder(folder: Path, options: Options) -> None:
         raise UserError(f"{folder}: holds a study, not a run; name another output_dir")
     for part in ("model", "predictions"):
         if (folder / part).exists() and not config.exists():
-            raise UserError(f"{folder}: holds a {part}/ of no run; name another output_dir or move it")
+            raise UserError(f"{folder}: has a {part}/ that is not from a run; name another output_dir or move it")
 
 
 def is_study(recipe: Mapping) -> bool:
-    """Whether a recipe, or the config.yaml of a folder, is one of several runs."""
+    """Whether a recipe, or the config.yaml of a folder, describes several runs."""
     return "runs" in recipe or recipe.get("seeds") is not None
 
 
@@ -50,7 +50,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def write_results(folder: Path, results: dict) -> None:
-    """Last of all files of a run, because it says that the run has finished."""
+    """Write results.json; it must be the last file of a run, because it marks the run as finished."""
     write_whole(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -77,8 +77,8 @@ RESULTS = {"options": {}, "versions": {}, "train?": TRAIN,
 
 
 def read_results(path: Path) -> dict:
-    """A results.json, its options as `Options` has them (those that have come since by their defaults); ``UserError``
-    where the file is something else."""
+    """The contents of a results.json, with defaults for options that it does not have yet; ``UserError`` if it is not a
+    results file."""
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
         check(results, RESULTS)
@@ -89,18 +89,18 @@ def read_results(path: Path) -> dict:
 
 
 def check(content, shape) -> None:
-    """ValueError where `content` is not of `shape` or cannot be written: NaN, infinity, lone surrogates."""
+    """ValueError if `content` does not have this shape or cannot be written (NaN, infinity, lone surrogates)."""
     json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
     if (place := misfit(content, shape)) is not None:
-        raise ValueError(f"{shown(place) if place else 'all of it'} is missing or not what a run writes")
+        raise ValueError(f"{shown(place) if place else 'its content'} is missing or not what a run writes")
 
 
 def misfit(value, shape, place: str = "") -> str | None:
-    """Where `value`, as JSON is read, is not of `shape`, as ``eval/test/de/f1``; None where all of it is.
+    """The first place where `value` (parsed JSON) does not match `shape`, as ``eval/test/de/f1``; None if it matches.
 
-    A shape is a function that says whether a value is right, ``[shape]`` for a list of such items, a tuple of shapes
-    for a list of just these, or a mapping: a key that ends in ``?`` may be missing or null, ``...`` stands for all keys
-    that are not named; other keys are ignored.
+    A shape is a predicate, ``[shape]`` for a list of any length, a tuple of shapes for a list of exactly these, or a
+    mapping. In a mapping, a key that ends in ``?`` may be missing or null, ``...`` matches every key that is not named,
+    and other keys are ignored.
     """
     if isinstance(shape, dict) and isinstance(value, dict):
         named = {key.removesuffix("?"): key for key in shape if key is not ...}

@@ -1,7 +1,7 @@
 """What leaves the machine: the model card (`model/README.md`) and the upload of `model/` to the Hub.
 
-Trade-off. A card says only what `results.json` holds, so that it cannot drift from the figures; what is not in there
-(a licence above all) it leaves out, and of the user's paths it tells the last part at most.
+The card is generated from `results.json` alone, so that it always agrees with the metrics. Anything else is left out (a
+licence above all), and of the user's paths it shows at most the last part.
 """
 
 import re
@@ -26,17 +26,18 @@ tagger = pipeline("token-classification", model="MODEL", aggregation_strategy="s
 tagger("Anna Keller arbeitet bei der Post in Chur .")
 ```
 
-For the scores above, text must be split into words as in training: punctuation stands alone (`Chur .`, not `Chur.`),
-and a word's first subword decides. `python evaluate.py tag MODEL "text"` of the code that trained it sees to both."""
+To get the scores above, split text into words as in training, with punctuation as separate words (`Chur .`, not
+`Chur.`), and take each word's tag from its first subword. `python evaluate.py tag MODEL "text"`, from the code that
+trained this model, does both."""
 
 
 def base_name(path: str) -> str:
-    """The last part of a path of any system, on one line: all that a card may tell of it."""
+    """The last part of a path (of any system), on one line: all that a card may show of it."""
     return " ".join(PureWindowsPath(path).name.replace("`", " ").split()).strip(". ") or "local"
 
 
 def hub_name(name: str) -> str | None:
-    """`name` if it is one on the Hub; None for a path, by the rule of the loaders: what is there as a folder is one."""
+    """`name` if it is a name on the Hub; None for a path. As in the loaders, an existing folder takes precedence."""
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -45,7 +46,7 @@ def hub_name(name: str) -> str | None:
 
 
 def data_source(options: dict) -> tuple[str, str | None]:
-    """The data set's name for readers, and its id on the Hub where it came from there."""
+    """The data set's name for readers, and its id on the Hub if it came from there."""
     if options.get("data_dir"):
         return base_name(options["data_dir"]), None
     if options["dataset"] in ("swiss", "panx"):
@@ -59,7 +60,7 @@ def base_model(options: dict) -> str | None:
 
 
 def metadata(results: dict, scores: dict[str, dict]) -> str:
-    """The card's YAML block: one F1 a language, languages as the Hub knows them (ISO 639), no licence."""
+    """The card's YAML block: one F1 per language; language codes only where they are ISO 639; no licence."""
     options = results["options"]
     source, hub = data_source(options)
     figures = [
@@ -76,7 +77,7 @@ def metadata(results: dict, scores: dict[str, dict]) -> str:
 
 
 def score_table(scores: dict[str, dict], mean: float, trained: list[str]) -> str:
-    """A Markdown table, one row a language; with a column of intervals where there are any."""
+    """A Markdown table, one row per language; with a column of intervals if there are any."""
     lines = [["language", "F1", "95 % interval", "precision", "recall", "strict F1", "sentences"]]
     for lang, score in scores.items():
         figures = [f"{score[key]:.3f}" for key in ("f1", "precision", "recall", "f1_strict")]
@@ -90,21 +91,21 @@ def score_table(scores: dict[str, dict], mean: float, trained: list[str]) -> str
 
 
 def limits(options: dict, scores: dict[str, dict]) -> str:
-    """A Markdown list of what the figures do not say."""
+    """A Markdown list of what the scores do not show."""
     source, hub = data_source(options)
     types = dict.fromkeys(kind for score in scores.values() for kind in score["by_type"])
-    lines = [f"It finds {', '.join(map(escape, types))} only."] if types else []
+    lines = [f"It only finds entities of the types {', '.join(map(escape, types))}."] if types else []
     if PANX_NAME.search(hub or source):
-        lines.append("The annotation is a silver standard: a program made it from Wikipedia's links, for training and "
-                     "test alike. The figures measure agreement with it, errors included.")
+        lines.append("The annotation is a silver standard, in training and test data: a program made it from "
+                     "Wikipedia's links. The scores measure agreement with it, including its errors.")
     if (source, hub) == SWISS:
-        lines.append("The training sentences were generated from patterns; the test sentences are few, by hand.")
-    lines.append("The figures were measured on these test sentences only; other text and languages score differently.")
+        lines.append("The training sentences were generated from patterns; the few test sentences are hand-written.")
+    lines.append("The scores are for these test sentences only; expect others on other text and languages.")
     return "\n".join(f"- {line}" for line in lines)
 
 
 def model_card(results: dict) -> str:
-    """The README.md of a model folder, from the contents of `results.json`: YAML metadata for the Hub, then text."""
+    """The README.md of a model folder, made from `results.json`: YAML metadata for the Hub, then text."""
     options, train, test = results["options"], results["train"], results["eval"]["test"]
     scores = {lang: score for lang, score in test.items() if isinstance(score, dict)}
     (source, hub), base = data_source(options), base_model(options)
@@ -114,13 +115,13 @@ def model_card(results: dict) -> str:
     amount = f"{train['sentences']:,} sentences ({', '.join(train['langs'])}) of {data}."
     if options.get("fractions"):
         shares = ", ".join(f"{lang} {share:.1%}" for lang, share in options["fractions"].items())
-        amount += f" Share of each split that was used: {shares}; of other languages all."
+        amount += f" Share of each split used: {shares}; other languages: all."
     recipe = {name: value for name, value in with_role(options, "in_card").items() if value not in (None, {})}
     return "\n\n".join([
         f"---\n{metadata(results, scores)}\n---", f"# {base_name(results['name'])}",
         f"Named-entity recognition: {encoder} fine-tuned on {data}.",
         "## Scores on the test sentences", score_table(scores, test["mean_f1"], train["langs"]),
-        "F1, precision and recall are micro averages in seqeval's default mode; strict F1 is its strict mode (IOB2).",
+        "F1, precision and recall are micro averages (seqeval, default mode); strict F1 uses its strict mode (IOB2).",
         "## Training data", amount, "## Recipe", f"```yaml\n{yaml_dump(recipe, sort_keys=False)}```",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in results["versions"].items() if version),
         "## Use", USE.replace("MODEL", options.get("push_to_hub") or "MODEL"), "## Limits", limits(options, scores),
@@ -128,40 +129,41 @@ def model_card(results: dict) -> str:
 
 
 def check_repository_name(name: str) -> None:
-    """Refuse a name that the Hub would refuse, before the training rather than after it."""
+    """Refuse a name that the Hub would refuse, before training rather than after it."""
     try:
         validate_repo_id(name if "/" in name else "")
     except HFValidationError:
-        raise UserError(f"push_to_hub: {name!r} is no repository; expected user/name (letters, digits, -_.)") from None
+        raise UserError(f"push_to_hub: {name!r} is not a repository; expected user/name (letters, digits, "
+                        f"-_.)") from None
 
 
 def reason(error: BaseException) -> str:
-    """Why the Hub's client gave up, on one line."""
-    if isinstance(error, RuntimeError) and error.__cause__:  # so the client wraps a failed upload of a large file
+    """Why the Hub's client failed, on one line."""
+    if isinstance(error, RuntimeError) and error.__cause__:  # how the client wraps a failed upload of a large file
         error = error.__cause__
     if isinstance(error, LocalTokenNotFoundError):
-        return "there is no token: log in with 'hf auth login' or set HF_TOKEN"
+        return "no token found: log in with 'hf auth login' or set HF_TOKEN"
     if not isinstance(error, HfHubHTTPError):
         return " ".join(f"{type(error).__name__}: {error}".split())
     status, said = error.response.status_code, error.server_message or ""
-    hint = "log in with 'hf auth login' and a token that may write there" if status in (401, 403) else ""
+    hint = "log in with 'hf auth login' and a token with write access" if status in (401, 403) else ""
     return " ".join(f"the Hub answered {status} {said} {hint}".split())
 
 
 def push(folder: Path, repository: str, public: bool) -> str:
-    """Upload a model folder to the Hub, private unless `public`; returns the URL. ``UserError`` where it fails."""
+    """Upload a model folder to the Hub, private unless `public`; returns the URL. ``UserError`` if it fails."""
     check_repository_name(repository)
     again = shlex.join(["hf", "upload", repository, str(folder), ".", *([] if public else ["--private"])])
     try:
         api = HfApi(token=True)
         url = api.create_repo(repository, private=not public, exist_ok=True)
-        private = api.repo_info(repository).private  # `create_repo` leaves one that was there before as it was
+        private = api.repo_info(repository).private  # `create_repo` does not change an existing one
         if private != public:
             api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload a fine-tuned tagger")
             return str(url)
-    except Exception as error:  # the client raises many kinds; to the user they all mean that the upload failed
+    except Exception as error:  # the client raises many kinds, all of which mean that the upload failed
         raise UserError(f"push_to_hub: {repository} was not uploaded ({reason(error)}); the model is safe in {folder}, "
                         f"try again with: {again}") from None
-    found, mend = ("private", "without") if private else ("public", "with")
-    raise UserError(f"push_to_hub: {repository} was there before and is {found}, so nothing was uploaded; the model is "
-                    f"safe in {folder}, try again with another name or {mend} --public")
+    found, flag = ("private", "without") if private else ("public", "with")
+    raise UserError(f"push_to_hub: {repository} already exists and is {found}, so nothing was uploaded; the model is "
+                    f"safe in {folder}, try again with another name or {flag} --public")

@@ -1,4 +1,4 @@
-"""What must match for a run to be continued, and continuing it."""
+"""Continuing a run: what must match, and restoring its state."""
 
 import hashlib
 from dataclasses import asdict
@@ -14,9 +14,9 @@ from ner.training import checkpoint, machine
 
 
 def identity_of(state: Run) -> dict:
-    """All that the result of a run depends on.
+    """Everything that the result of a run depends on.
 
-    Of the encoder, the embedding table: a checkpoint holds but the rows that are trained.
+    That includes the encoder's embedding table, because a checkpoint has only the rows that are trained.
     """
     table = pretrained.read_tensor(state.source, pretrained.WORD_EMBEDDINGS)
     content = hashlib.sha256()
@@ -32,7 +32,7 @@ def identity_of(state: Run) -> dict:
 
 
 def same_results(folder: Path, options: Options) -> dict:
-    """The results of the finished run in `folder`; ``UserError`` where it had other options that change them."""
+    """The results of the finished run in `folder`; ``UserError`` if options that change them differ."""
     results = read_results(folder / "results.json")
     before, now = (with_role(one, "changes_result") for one in (results["options"], as_recipe(options)))
     checkpoint.compare(folder, before, now)
@@ -40,12 +40,12 @@ def same_results(folder: Path, options: Options) -> dict:
 
 
 def restore(state: Run) -> None:
-    """Continue at the newest whole checkpoint; without one, at the beginning."""
+    """Restore the newest intact checkpoint; without one, start at the beginning."""
     path, damaged = checkpoint.newest(state.folder / "checkpoints") if state.accelerator.is_main_process else (None, [])
     (name,) = broadcast_object_list([path and str(path)])
     for bad in damaged:
         place = checkpoint.set_aside(bad)
-        state.accelerator.print(f"{bad}: damaged, set aside as {place.name}")
+        state.accelerator.print(f"{bad}: damaged, renamed to {place.name}")
     if name is None:
         state.accelerator.print("no checkpoint yet, starting at the beginning")
         return
@@ -54,12 +54,12 @@ def restore(state: Run) -> None:
     try:
         check_progress(state)
     except ValueError as error:
-        raise UserError(f"{name}: cannot be continued, its progress is none of this run ({error})") from None
+        raise UserError(f"{name}: cannot be continued, its progress does not fit this run ({error})") from None
     state.accelerator.print(f"continuing after step {state.progress.step} of {state.total}")
 
 
 def check_progress(state: Run) -> None:
-    """ValueError where progress and best weights, as a checkpoint has them, are none that this run can have."""
+    """ValueError if the checkpoint's progress and best weights are impossible for this run."""
     def step(value) -> bool:
         return type(value) is int and 0 <= value <= state.total
 
@@ -72,7 +72,7 @@ def check_progress(state: Run) -> None:
     evaluated = {state.epochs_ended, state.epochs_ended - ends_epoch}  # weights are saved before they are evaluated
     if len(progress.epochs) not in evaluated or any(
             epoch["validation"].keys() != state.validation.keys() for epoch in progress.epochs):
-        raise ValueError(f"{len(progress.epochs)} epochs after step {progress.step}, or other languages in them")
+        raise ValueError(f"{len(progress.epochs)} epochs after step {progress.step}, or with other languages")
     shapes = {name: parameter.shape for name, parameter in state.bare.named_parameters()}
     if state.best and {name: tensor.shape for name, tensor in state.best.items()} != shapes:
-        raise ValueError("the best weights are those of another model")
+        raise ValueError("the best weights belong to another model")

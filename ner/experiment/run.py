@@ -1,4 +1,4 @@
-"""The state of one run, and what is read off it: weights to save, metrics to report."""
+"""The state of one run, and what is derived from it: weights to save, metrics to report."""
 
 import copy
 import math
@@ -23,7 +23,7 @@ from ner.training.loop import Progress
 
 @dataclass
 class Run:
-    """All that one run works with."""
+    """Everything that one run works with."""
 
     options: Options
     folder: Path
@@ -35,13 +35,13 @@ class Run:
     training: Encoded
     validation: dict[str, Encoded]
     test: dict[str, Encoded]
-    vocabulary_rows: Any  # of the embedding table, those that the sentences touch; None: the full table is trained
-    bare: torch.nn.Module  # the model itself
-    model: torch.nn.Module  # as Accelerate wraps it
+    vocabulary_rows: Any  # rows of the embedding table in use; None: all
+    bare: torch.nn.Module  # the unwrapped model
+    model: torch.nn.Module  # wrapped by Accelerate
     optimizer: torch.optim.Optimizer
     progress: Progress = field(default_factory=Progress)
-    best: dict[str, torch.Tensor] = field(default_factory=dict)  # weights of the selected epoch; empty: the last counts
-    identity: dict = field(default_factory=dict)  # what must be the same for the run to be continued
+    best: dict[str, torch.Tensor] = field(default_factory=dict)  # weights of the selected epoch; empty: the last
+    identity: dict = field(default_factory=dict)  # what must match to continue the run
     writer: SummaryWriter | None = None  # TensorBoard, on the main process
 
     @property
@@ -58,7 +58,7 @@ class Run:
 
     @property
     def epochs_ended(self) -> int:
-        """By the steps so far; the last of them may be a short one, or not be evaluated yet."""
+        """Epochs completed by the steps so far; the last may be cut short by max_steps, or not be evaluated yet."""
         step = self.progress.step
         return math.ceil(step / self.per_epoch) if step == self.total else step // self.per_epoch
 
@@ -72,9 +72,9 @@ def out_of_patience(state: Run) -> bool:
 
 
 def full_state(state: Run) -> dict[str, torch.Tensor]:
-    """The weights of the whole model, on the CPU: adapters merged, every row of the embedding table in its place."""
+    """The weights of the whole model on the CPU, with adapters merged and all rows of the embedding table."""
     bare: Any = state.bare
-    if hasattr(bare, "merge_and_unload"):  # a model of peft; the one that will be scored keeps its adapters
+    if hasattr(bare, "merge_and_unload"):  # a peft model; merged in a copy, because `bare` is scored later
         bare = copy.deepcopy(bare).merge_and_unload()
     weights = {name: p.detach().cpu() for name, p in bare.named_parameters()}
     if state.vocabulary_rows is not None:
@@ -85,7 +85,7 @@ def full_state(state: Run) -> dict[str, torch.Tensor]:
 
 
 def untouched_decay(state: Run, updates: int) -> float:
-    """What training multiplies the embedding rows with that the data do not touch (`optim.untouched_decay`)."""
+    """The factor by which training scales the embedding rows that the data do not use (`optim.untouched_decay`)."""
     options = state.options
     rates = [optim.learning_rate(update, state.total, options.learning_rate, options.warmup_ratio)
              for update in range(updates)]

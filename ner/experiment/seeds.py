@@ -1,4 +1,4 @@
-"""Runs that differ in their seed alone, summed up."""
+"""Summaries of runs that differ only in their seed."""
 
 import statistics
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from ner.evaluation import intervals, predictions
 
 
 def over_seeds(folder: Path, seeds: Sequence[int], results: Sequence[dict]) -> dict:
-    """What results.json says of several seeds: means, and for each language `f1_sd` (n - 1), `f1_by_seed` and the 95 %
-    interval of the mean F1 over test sentences; curves and the other intervals stay with the single runs."""
+    """The results.json of several seeds: means, and for each language `f1_sd` (n - 1), `f1_by_seed` and the 95 %
+    interval of the mean F1 over test sentences. Curves and other intervals are in the single runs only."""
     whole = average(results)
     options = {**results[0]["options"], "seed": None, "seeds": list(seeds)}
     whole |= {"name": folder.name, "seeds": list(seeds), "options": options}
@@ -29,7 +29,7 @@ def over_seeds(folder: Path, seeds: Sequence[int], results: Sequence[dict]) -> d
 
 
 def average(values: Sequence):
-    """Numbers as their mean and mappings key by key; other values where all agree, else None."""
+    """The mean of numbers; mappings key by key; any other value if all agree, else None."""
     first = values[0]
     if all(value == first for value in values):
         return first
@@ -46,7 +46,7 @@ def deviation(values: Sequence[float]) -> float | None:
 
 
 def seed_table(summary: dict) -> str:
-    """A line a language: mean F1 in points, standard deviation over seeds, 95 % interval over sentences."""
+    """One line per language: mean F1 in points, standard deviation over seeds, 95 % interval over sentences."""
     rows = []
     for lang, metrics in summary["eval"]["test"].items():
         if isinstance(metrics, dict):

@@ -88,7 +88,7 @@ def test_a_training_set_without_entities_is_refused(recipe, tmp_path, capsys):
     data = runs.make_corpus(tmp_path / "data", {"de": (3, 2, 2)})
     (data / "de" / "train.tsv").write_text("Ja\tO\n.\tO\n\nNein\tO\n")
     assert train.main(runs.arguments(recipe, tmp_path / "run", "--data_dir", str(data), "--eval_langs", "de")) == 2
-    assert "training data: no entity in the 2 training sentences" in capsys.readouterr().err
+    assert "training data: found no entity in 2 sentences" in capsys.readouterr().err
 
 
 labels = st.integers(0, len(TAGS.names) - 1)

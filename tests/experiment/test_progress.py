@@ -41,7 +41,7 @@ def test_what_a_run_has_written():
     ({"epochs": [epoch(1), None]}, "'epochs/1' is"),
     ({"epochs": [epoch(1), epoch(2) | {"validation": {"fr": SCORE}}]}, "other languages"),
     ({"epochs": [epoch(1), epoch(2) | {"updates": 10**9}]}, "'epochs/1/updates' is"),
-    ({"best": {"weight": torch.zeros(3, 2)}}, "the best weights are those of another model"),
+    ({"best": {"weight": torch.zeros(3, 2)}}, "the best weights belong to another model"),
 ])
 def test_what_no_run_has_written(changes, message):
     with pytest.raises(ValueError, match=message):

@@ -121,7 +121,7 @@ def test_training_recipe_and_limits():
     assert "de 62.9%, fr 22.9%" in card
     assert "learning_rate: 3.0e-05\n" in card and "dropout: 0.1\n" in card and "max_steps" not in card
     assert "python 3.11.2, torch 2.13.0, transformers 5.23.0\n" in card
-    assert "finds PER, ORG, LOC only" in card
+    assert "only finds entities of the types PER, ORG, LOC" in card
     silver, generated = "silver standard", "generated from patterns"
     assert silver in card and generated not in card
     for options, expected in (({}, [generated]), ({"data_dir": "/data/PANX"}, [silver]),
@@ -141,7 +141,7 @@ def test_a_data_set_and_a_model_of_the_hub():
     "tagger", "", "/", "anna/", "/tagger", "anna/a/b", "anna/-a", "anna/a--b", "anna/a..b", "anna/a.git", "anna/ä",
     "anna/a b", "anna/a\n", f"anna/{'a' * 97}", f"https://huggingface.co/{REPOSITORY}"])
 def test_bad_repository_names(name):
-    with pytest.raises(UserError, match=r"^push_to_hub: '.*' is no repository; expected user/name"):
+    with pytest.raises(UserError, match=r"^push_to_hub: '.*' is not a repository; expected user/name"):
         check_repository_name(name)
 
 
@@ -259,8 +259,8 @@ def failure(done: subprocess.CompletedProcess) -> str:
 
 
 @pytest.mark.parametrize("path, status, expected", [
-    ("", 401, "401 Sorry, not today. log in with 'hf auth login' and a token that may write there"),
-    ("", 403, "403 Sorry, not today. log in with 'hf auth login' and a token that may write there"),
+    ("", 401, "401 Sorry, not today. log in with 'hf auth login' and a token with write access"),
+    ("", 403, "403 Sorry, not today. log in with 'hf auth login' and a token with write access"),
     ("/repos/create", 500, "500 Sorry, not today."),
     ("/preupload", 500, "500 Sorry, not today."),
     ("/large", 500, "500 Sorry, not today."),
@@ -282,7 +282,7 @@ def test_without_a_network(hub, model):
 
 
 def test_without_a_token(hub, model):
-    assert "(there is no token: log in with 'hf auth login' or" in failure(upload(model, hub.url, "", token=""))
+    assert "(no token found: log in with 'hf auth login' or" in failure(upload(model, hub.url, "", token=""))
     assert hub.tokens == []
 
 

@@ -108,7 +108,7 @@ def test_the_older_checkpoint_serves(stopped, straight, tmp_path, name):
     path = stopped / "checkpoints" / "step-7" / name
     path.write_bytes(path.read_bytes()[:-1])
     log = finish(tmp_path)
-    assert "step-7: damaged, set aside as step-7.damaged" in log and "continuing after step 4 of 30" in log
+    assert "step-7: damaged, renamed to step-7.damaged" in log and "continuing after step 4 of 30" in log
     runs.assert_same_run(stopped, straight)
 
 
@@ -189,7 +189,7 @@ def test_a_kill_between_results_and_the_removal_is_harmless(recipe, straight, tm
     assert "holds a finished run" in run(argv, tmp_path, status=2)
     assert "epochs: 3 before, 4 now" in run([*argv, "--resume", "--epochs", "4"], tmp_path, status=2)
     assert steps(tmp_path / "run") == [28, 30]
-    assert "this run has finished" in run([*argv, "--resume"], tmp_path)
+    assert "this run is already finished" in run([*argv, "--resume"], tmp_path)
     assert (not (tmp_path / "run" / "checkpoints").exists()
             and (tmp_path / "run" / "results.json").read_bytes() == before)
 
