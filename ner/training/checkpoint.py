@@ -1,9 +1,8 @@
 """The state of a run: written atomically, restored exactly.
 
 A checkpoint is one folder: safetensors for weights, moments and random states, JSON for the rest, and a manifest with
-the checksum of every file, written last. It is built under a temporary name, synced to disk and renamed, so that it is
-there whole or not at all; a damaged one is noticed by its checksums and the one before it serves. No pickle is written
-or read. Trade-off: reading everything once for the checksums costs about as long as writing it.
+the checksum of every file. It is built under a temporary name, synced to disk and renamed, so it is either complete or
+absent. If checksums show damage, the previous checkpoint is used. No pickle is written or read.
 """
 
 import dataclasses
@@ -29,7 +28,7 @@ MANIFEST, STATE, BEST = "manifest.json", "state.json", "best.safetensors"
 
 
 def random_state() -> dict[str, torch.Tensor]:
-    """The random states of this process as byte tensors: torch (and its GPU), and as JSON those of Python and NumPy."""
+    """The random states of this process as byte tensors: torch, CUDA, and (as JSON) Python and NumPy."""
     state = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
@@ -52,8 +51,8 @@ def restore_random_state(state: dict[str, torch.Tensor]) -> None:
 
 
 def optimizer_state(model, optimizer) -> tuple[dict[str, torch.Tensor], dict]:
-    """All that an optimizer has to be given back: the tensors that it keeps of each parameter that it has updated, as
-    ``KEY/NAME`` (``exp_avg/NAME``), and for JSON their names, other values, and the plain values of its groups."""
+    """Everything needed to restore an optimizer: its tensors for each parameter that it has updated, as ``KEY/NAME``
+    (``exp_avg/NAME``); and for JSON their names, its other values, and the plain values of its groups."""
     names = {parameter: name for name, parameter in model.named_parameters()}
     state = {f"{key}/{names[parameter]}": value for parameter, of_parameter in optimizer.state.items()
              for key, value in of_parameter.items()}
@@ -63,34 +62,34 @@ def optimizer_state(model, optimizer) -> tuple[dict[str, torch.Tensor], dict]:
 
 
 def plain_values(group: dict) -> dict:
-    """What some optimizers estimate there, as Prodigy its ``d``, and what all have there."""
+    """The settings of a parameter group, and what some optimizers estimate there (Prodigy's ``d``)."""
     return {key: value for key, value in group.items() if isinstance(value, bool | int | float | str)}
 
 
 def restore_optimizer_state(model, optimizer, tensors: dict[str, torch.Tensor], rest: dict) -> None:
-    """Raises ``ValueError`` where this is not the state of an optimizer of the parameters of `model` that train.
+    """Raises ``ValueError`` if this state does not fit an optimizer of the trainable parameters of `model`.
 
-    Before its first update, an optimizer keeps nothing.
+    Before its first update, an optimizer has no state.
     """
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if odd := sorted(tensors.keys() ^ set(rest["tensors"])):
-        raise ValueError(f"the optimizer's state lacks or adds {', '.join(odd[:3])}")
+        raise ValueError(f"the optimizer's state has missing or unexpected tensors: {', '.join(odd[:3])}")
     for key, value in {**tensors, **rest["values"]}.items():
         kind, name = key.split("/", 1)
         if name not in trained or isinstance(value, torch.Tensor) and not fits(value.shape, trained[name].shape):
             raise ValueError(f"the optimizer's {key} does not fit the model")
-        # steps are moved to the device, too: the optimizer is fused
+        # step counts are moved to the device, too, because the optimizer is fused
         optimizer.state[trained[name]][kind] = value.to(trained[name].device) if key in tensors else value
     for group, values in zip(optimizer.param_groups, rest["groups"], strict=True):
         if {key: type(value) for key, value in values.items()} != {
                 key: type(value) for key, value in plain_values(group).items()}:
-            raise ValueError("the optimizer's groups are others")
+            raise ValueError("the optimizer's parameter groups differ")
         group.update(values)
 
 
 def fits(state: torch.Size, parameter: torch.Size) -> bool:
-    """Whether an optimizer may keep a tensor of this shape: that of the parameter, one number, or of a matrix one for
-    each row or column, as Adafactor does."""
+    """Whether an optimizer may keep a tensor of this shape: the parameter's shape, a single number, or for a matrix one
+    number per row or column, as in Adafactor."""
     factored = len(parameter) > 1 and len(state) == len(parameter) and all(
         ours in (1, theirs) for ours, theirs in zip(state, parameter, strict=True))
     return not state or state == parameter or factored
@@ -98,10 +97,10 @@ def fits(state: torch.Size, parameter: torch.Size) -> bool:
 
 def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Progress, identity: dict,
           best: dict[str, torch.Tensor]) -> None:
-    """Write ``folder/step-N``; it and the newest before it are kept. Every process must call it; the main one writes.
+    """Write ``folder/step-N`` and keep only it and the one before. Every process must call this; the main one writes.
 
-    identity: what must be the same when the run is continued.
-    best: weights of the best epoch so far, where one is selected.
+    identity: what must match to continue the run.
+    best: weights of the best epoch so far, if one is selected.
     """
     states = gather_object([random_state()]) if accelerator.num_processes > 1 else [random_state()]
     if accelerator.is_main_process:
@@ -116,7 +115,7 @@ def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Pr
         }, {"progress": dataclasses.asdict(progress), "identity": identity, "processes": len(states),
             "optimizer": rest,
             "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None})
-        # Damaged ones were set aside when the run was continued, so these are whole; a later one is none of this run.
+        # Damaged ones were renamed when the run was continued, so these are intact; later ones are from another run.
         before = sorted((path for path in found(folder) if step_of(path) < progress.step), key=step_of)
         for path in {*found(folder), *folder.glob(".step-*.tmp")} - {new, *before[1 - KEPT :]}:
             shutil.rmtree(path)
@@ -124,8 +123,8 @@ def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Pr
 
 
 def add_evaluation(folder: Path, accelerator: Accelerator, progress: Progress, best: dict[str, torch.Tensor]) -> None:
-    """Write ``folder/step-N`` again with what the evaluation of its weights has added to progress and best weights; its
-    other files stay the same. Every process must call it."""
+    """Write ``folder/step-N`` again, with the results of evaluating its weights added to progress and best weights. Its
+    other files stay the same. Every process must call this."""
     if accelerator.is_main_process:
         path = folder / f"step-{progress.step}"
         state = json.loads((path / STATE).read_text(encoding="utf-8")) | {"progress": dataclasses.asdict(progress)}
@@ -137,23 +136,23 @@ def add_evaluation(folder: Path, accelerator: Accelerator, progress: Progress, b
 
 def write_folder(folder: Path, tensors: dict[str, dict[str, torch.Tensor]], state: dict,
                  kept: dict[str, str] | None = None) -> None:
-    """A folder of files with a manifest; under its name only when all of it is on the disk. `kept`: files that the
-    folder has already, and their checksums."""
+    """Write a folder of files with a manifest; it gets its name only when everything is on the disk. `kept`: files that
+    the folder already has, with their checksums."""
     try:
         with whole_folder(folder) as new:
             for name in kept or {}:
                 try:
                     os.link(folder / name, new / name)
-                except OSError:  # a file system without links
+                except OSError:  # a file system without hard links
                     shutil.copyfile(folder / name, new / name)
             for name, content in tensors.items():
                 save_file(content, new / name)
             (new / STATE).write_text(json.dumps(state), encoding="utf-8")
             sums = (kept or {}) | {name: checksum(new / name) for name in sorted([*tensors, STATE])}
             (new / MANIFEST).write_text(json.dumps(sums), encoding="utf-8")
-    except Exception as error:  # safetensors has its own kind for a full disk
-        raise UserError(f"{folder}: the checkpoint could not be written ({error}); older ones are untouched, "
-                        f"free the disk and continue with --resume") from None
+    except Exception as error:  # safetensors raises its own type when the disk is full
+        raise UserError(f"{folder}: the checkpoint could not be written ({error}); older ones are intact, "
+                        f"free disk space and continue with --resume") from None
 
 
 def found(folder: Path) -> list[Path]:
@@ -166,7 +165,7 @@ def step_of(path: Path) -> int:
 
 
 def whole(path: Path) -> bool:
-    """Whether every file of a checkpoint has the checksum that its manifest says."""
+    """Whether every file of a checkpoint has the checksum listed in its manifest."""
     try:
         sums = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         return {STATE, "weights.safetensors"} <= set(sums) and all(
@@ -176,7 +175,7 @@ def whole(path: Path) -> bool:
 
 
 def newest(folder: Path) -> tuple[Path | None, list[Path]]:
-    """The newest whole checkpoint (or None) and the damaged ones that are newer."""
+    """The newest intact checkpoint (or None) and the newer, damaged ones."""
     damaged: list[Path] = []
     for path in sorted(found(folder), key=step_of, reverse=True):
         if whole(path):
@@ -186,7 +185,7 @@ def newest(folder: Path) -> tuple[Path | None, list[Path]]:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged checkpoint, so that it is not counted as one when older ones are removed."""
+    """Rename a damaged checkpoint, so that it no longer counts as one."""
     place = path.with_name(f"{path.name}.damaged")
     shutil.rmtree(place, ignore_errors=True)
     return path.rename(place)
@@ -196,10 +195,8 @@ def read(path: Path, accelerator: Accelerator, model, optimizer,
          identity: dict) -> tuple[Progress, dict[str, torch.Tensor]]:
     """Restore a checkpoint that `newest` found into `model`, `optimizer` and the random states.
 
-    Returns the progress and the best weights.
-
-    Raises ``UserError`` that lists what differs, where the run that wrote it had other options that change the result,
-    and where a part does not fit.
+    Returns the progress and the best weights. Raises ``UserError`` if the run that wrote it differs in anything that
+    changes the result (listing what differs), and if a part does not fit.
     """
     try:
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
@@ -209,7 +206,7 @@ def read(path: Path, accelerator: Accelerator, model, optimizer,
         if accelerator.scaler is not None:
             accelerator.scaler.load_state_dict(state["scaler"])
         rank = accelerator.process_index
-        # a run that goes on with more processes than it began with has no state for the new ones
+        # with more processes than before, the new ones have no saved state
         if rank < state["processes"]:
             randoms, prefix = load_file(path / "random.safetensors"), f"{rank}/"
             restore_random_state({name.removeprefix(prefix): t
@@ -218,7 +215,7 @@ def read(path: Path, accelerator: Accelerator, model, optimizer,
         return Progress(**state["progress"]), load_file(best) if best.exists() else {}
     except (SafetensorError, OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError,
             OverflowError) as error:
-        reason = " ".join(str(error).split())[:200]  # torch takes a line for every tensor
+        reason = " ".join(str(error).split())[:200]  # torch writes one line per tensor
         raise UserError(f"{path}: cannot be continued, a part does not load "
                         f"({type(error).__name__}: {reason})") from None
 
@@ -232,5 +229,5 @@ def compare(path: Path, theirs: dict, ours: dict) -> None:
 
 
 def remove(folder: Path) -> None:
-    """The checkpoints of a run that has finished."""
+    """Remove the checkpoints of a finished run."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a run finds around it: processes and devices, precision, memory, versions."""
+"""The environment of a run: processes and devices, precision, memory, versions."""
 
 import os
 import platform
@@ -18,8 +18,8 @@ WHOLE_MODEL = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MU
 
 
 def accelerator(mixed_precision: str) -> Accelerator:
-    """This process's Accelerate; ``UserError`` for launchers' settings that this code does not work with."""
-    # Micro-batches are this code's own; one that the environment asks for would only divide the gradients.
+    """This process's Accelerator; ``UserError`` for launcher settings that are not supported."""
+    # Micro-batches are handled in `loop`; accumulation set in the environment would only divide the gradients.
     result = Accelerator(mixed_precision=precision(mixed_precision),
                          gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1))
     check_distribution(result.distributed_type)
@@ -27,47 +27,44 @@ def accelerator(mixed_precision: str) -> Accelerator:
 
 
 def check_distribution(kind: DistributedType) -> None:
-    """Every process must hold the whole model: checkpoints read its parameters by name, and a process may have fewer
-    batches to score than another, for which a process with the other half of a layer would wait for ever."""
+    """Every process needs the whole model: checkpoints read its parameters by name, and a process that has fewer
+    batches to score than another would leave it waiting for the rest of a layer."""
     if kind not in WHOLE_MODEL:
-        raise UserError(f"accelerate: {kind.value} cuts the model into pieces, which is not supported here; "
-                        f"configs/accelerate/multi_gpu.yaml (a whole model a process) would be right")
+        raise UserError(f"accelerate: {kind.value} splits the model, which is not supported; "
+                        f"use configs/accelerate/multi_gpu.yaml (one whole model per process)")
 
 
 def in_any_process(flag: bool, accelerator: Accelerator) -> bool:
-    """Whether `flag` is true in some process; every process must ask."""
+    """Whether `flag` is true in any process; every process must call this."""
     return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum") > 0)
 
 
 def precision(wanted: str) -> str:
-    """``auto``: the launcher's bf16 or fp16, else what the GPU is good at, else fp32.
-
-    bf16 without instructions for it runs over 100 times slower on a CPU.
-    """
+    """The precision to use. ``auto``: what the launcher set, else bf16 or fp16 if the GPU supports it, else fp32."""
     if wanted == "auto":
         wanted = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
         if wanted == "no" and torch.cuda.is_available():
             wanted = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if wanted == "fp16" and not torch.cuda.is_available():
-        raise UserError("mixed_precision: fp16 needs a GPU; no or auto would be right here")
+        raise UserError("mixed_precision: fp16 needs a GPU; use no or auto")
     if wanted == "bf16" and not torch.cuda.is_available() and not torch.cpu._is_avx512_bf16_supported():
         print("warning: this CPU emulates bf16, over 100 times slower than fp32; "
-              "mixed_precision: no would be right here", file=sys.stderr)
+              "use mixed_precision: no", file=sys.stderr)
     return wanted
 
 
 def peak_memory_mib(device: torch.device) -> float:
-    """Of this process: the GPU's allocations, or resident memory without one."""
+    """Of this process: memory allocated on the GPU, or resident memory without one."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    if sys.platform == "linux":  # where getrusage begins with the peak of whoever started this process
+    if sys.platform == "linux":  # where getrusage includes the peak of the parent process
         line = next(line for line in Path("/proc/self/status").read_text().split("\n") if line.startswith("VmHWM"))
         return int(line.split()[1]) / 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def versions() -> dict[str, str]:
-    """What the figures depend on beside the options."""
+    """What the results depend on apart from the options."""
     try:
         here = Path(__file__).parent
         git = subprocess.run(["git", "describe", "--always", "--dirty"],  # noqa: S607  # the user's git

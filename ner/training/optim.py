@@ -1,6 +1,6 @@
-"""AdamW's parameter groups and the linear schedule, as functions of the step: nothing here has state to lose.
+"""AdamW's parameter groups and the linear schedule, which is a pure function of the step.
 
-A parameter group may have an ``lr_factor``, by which the schedule's rate is multiplied.
+A parameter group may have an ``lr_factor``, which multiplies the schedule's rate.
 """
 
 import math
@@ -14,9 +14,9 @@ from ner.options import UserError
 
 
 def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW (0.9, 0.999, 1e-8), fused, of the parameters that train.
+    """Fused AdamW (0.9, 0.999, 1e-8) over the trainable parameters.
 
-    Weight decay on everything but biases and LayerNorm, as in BERT and its successors.
+    Weight decay applies to everything but biases and LayerNorm, as in BERT and its successors.
     """
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
@@ -28,9 +28,7 @@ def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.
 
 
 def learning_rate(update: int, total: int, peak: float, warmup_ratio: float) -> float:
-    """The rate of optimizer update number `update` (from 0) of `total`.
-
-    Up to `peak` in the warm-up, then linearly to 0.
+    """The rate of optimizer update number `update` (from 0) of `total`: a linear warm-up to `peak`, then linearly to 0.
     """
     warmup = math.ceil(total * warmup_ratio)
     if update < warmup:
@@ -39,15 +37,15 @@ def learning_rate(update: int, total: int, peak: float, warmup_ratio: float) -> 
 
 
 def untouched_decay(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, rates: list[float]) -> float:
-    """What weight decay, and so training, multiplies a weight of `parameter` with that never gets a gradient.
+    """The factor by which weight decay has scaled a weight of `parameter` that never got a gradient; 1 if it is frozen.
 
-    rates: the schedule's learning rate of each update. 1 where the parameter is frozen. ``UserError`` for an optimizer
-    whose weight decay is not decoupled from the gradient's moments: there is no such number.
+    rates: the schedule's learning rate at each update. ``UserError`` for an optimizer whose weight decay is not
+    decoupled from the gradient's moments: for it there is no such factor.
     """
     group = next((group for group in optimizer.param_groups if any(one is parameter for one in group["params"])), None)
     if group is None:
         return 1.0
     if not group.get("decoupled_weight_decay"):
-        raise UserError("active_vocabulary: this optimizer's weight decay is not decoupled (as AdamW's is), so that "
-                        "the rows outside of the data cannot be told; expected active_vocabulary: false")
+        raise UserError("active_vocabulary: this optimizer's weight decay is not decoupled (as AdamW's is), so "
+                        "embedding rows outside the data cannot be computed; expected active_vocabulary: false")
     return vocabulary.decay_product(np.array(rates) * group.get("lr_factor", 1.0), group["weight_decay"])

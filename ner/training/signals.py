@@ -1,13 +1,13 @@
-"""SIGTERM and SIGINT as a question that the loop asks between two steps."""
+"""SIGTERM and SIGINT as a flag that the loop checks between steps."""
 
 import signal
 import time
 
-IMPATIENT_SECONDS = 2.0  # a launcher passes on the Ctrl-C that its processes have already got: that is one, not two
+IMPATIENT_SECONDS = 2.0  # a launcher forwards the Ctrl-C that its processes already got; count both as one
 
 
 class Stopped(Exception):
-    """The run was told to stop and wrote a checkpoint; `status` is the exit status to leave with."""
+    """The run was stopped by a signal and has written a checkpoint; `status` is its exit status."""
 
     def __init__(self, message: str, status: int):
         super().__init__(message)
@@ -15,9 +15,9 @@ class Stopped(Exception):
 
 
 class StopSignals:
-    """Calling it says whether this process was told to stop.
+    """Callable: whether this process has received a stop signal.
 
-    A SIGINT over two seconds after the first signal stops at once (``KeyboardInterrupt``).
+    A SIGINT more than two seconds after the first signal stops immediately (``KeyboardInterrupt``).
     """
 
     def __init__(self) -> None:

@@ -50,12 +50,11 @@ def test_precision(monkeypatch, capsys, wanted, launcher, gpu, instructions):
     if expected is None:
         with pytest.raises(UserError) as error:
             machine.precision(wanted)
-        assert str(error.value) == "mixed_precision: fp16 needs a GPU; no or auto would be right here"
+        assert str(error.value) == "mixed_precision: fp16 needs a GPU; use no or auto"
     else:
         assert machine.precision(wanted) == expected
     emulated = expected == "bf16" and gpu == "none" and not instructions
-    warning = ("warning: this CPU emulates bf16, over 100 times slower than fp32; mixed_precision: no would be right "
-               "here\n")
+    warning = "warning: this CPU emulates bf16, over 100 times slower than fp32; use mixed_precision: no\n"
     assert capsys.readouterr() == ("", warning if emulated else "")
 
 
@@ -64,8 +63,8 @@ def test_distribution(kind):
     if kind.value in ("NO", "MULTI_GPU", "MULTI_CPU"):
         machine.check_distribution(kind)
     else:
-        with pytest.raises(UserError, match=f"^accelerate: {kind.value} cuts the model into pieces, which is not .*; "
-                                            "configs/accelerate/multi_gpu.yaml .* would be right$"):
+        with pytest.raises(UserError, match=f"^accelerate: {kind.value} splits the model, which is not supported; "
+                                            "use configs/accelerate/multi_gpu.yaml .one whole model per process.$"):
             machine.check_distribution(kind)
     assert (ROOT / "configs" / "accelerate" / "multi_gpu.yaml").is_file()
 
