@@ -218,7 +218,7 @@ def test_weights_that_answer_with_no_numbers_are_told(run, tmp_path, capsys):
     state["classifier.weight"].fill_(3e38)
     save_file(state, path)
     for argv in (["score", folder, "--output_dir", tmp_path / "o"], ["tag", folder, "Bern", "--jsonl"]):
-        assert "the model answers with no finite numbers for " in refused(capsys, *argv)
+        assert "the model's output is not finite for " in refused(capsys, *argv)
     assert not (tmp_path / "o").exists()
 
 

@@ -1,12 +1,10 @@
-"""Everything that goes to TensorBoard: small functions on a SummaryWriter, one run = one folder = one colour.
+"""Everything that goes to TensorBoard: small functions on a SummaryWriter, one folder per run.
 
-Languages are told apart by tag (`f1/de`, `f1/fr`), and a stored layout overlays them in one chart; `add_scalars` and
-`add_hparams` would do it with a run folder for every key, which clutters the list of runs and the comparison of seeds.
-Options are text for the same reason. Numbers are 32-bit floats, the plain scalar that every reader understands: exact
-figures are in results.json.
+Languages differ by tag (`f1/de`, `f1/fr`), and a stored layout overlays them in one chart. `add_scalars` and
+`add_hparams` would create a run folder for every key, which clutters the list of runs, so options are logged as text.
 
-Names of languages and types come from data: what would split or garble a tag is percent-encoded, so that different
-names stay different tags (`zh/tw` -> `f1/zh%2Ftw`).
+Names of languages and types come from data. Characters that would split or garble a tag are percent-encoded
+(`zh/tw` -> `f1/zh%2Ftw`), so that different names remain different tags.
 """
 
 import html
@@ -24,17 +22,17 @@ from tabulate import tabulate
 from torch.utils.tensorboard import SummaryWriter
 
 FLUSH_SECONDS = 10
-MOST_TAGS_WITH_NUMBERS = 40  # numbers for more would take a picture of 3,000 pixels and more a side
+MOST_TAGS_WITH_NUMBERS = 40  # more would need a picture of over 3,000 pixels per side
 
 
 def open_board(folder: Path, purge_step: int | None = None) -> SummaryWriter:
-    """A writer on `folder`. A resumed run names its first step, `purge_step`: older events of it and later are dropped.
+    """A writer to `folder`. A resumed run passes its first step as `purge_step`: old events from there on are dropped.
 
-    Events reach the disk every 10 s; `flush` before a checkpoint, or a killed run leaves a gap in its curves.
+    Events reach the disk every 10 s. Call `flush` before a checkpoint, or a killed run leaves a gap in its curves.
     """
     if purge_step is not None:
-        time.sleep(1)  # event files are read in the order of their names, and these count whole seconds
-    # A new run, too, marks its start: TensorBoard's loader in Python takes only a second mark for a restart.
+        time.sleep(1)  # event files are read in order of name, and names have whole seconds
+    # A new run marks its start, too: TensorBoard's Python loader treats only the second mark as a restart.
     return SummaryWriter(str(folder), purge_step=purge_step or 0, flush_secs=FLUSH_SECONDS)
 
 
@@ -42,19 +40,19 @@ def log_options(writer: SummaryWriter, options: Mapping, langs: Sequence[str]) -
     """The options as text, and the layout (tab "Custom Scalars") that overlays the curves of `langs` in one chart."""
     log_report(writer, 0, "options", yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=True))
     charts = {f"{name} on validation": ["Multiline", [re.escape(f"{tag}/{tag_part(lang)}") + "$" for lang in langs]]
-              for name, tag in (("F1", "f1"), ("loss (nats a word)", "loss"))}
+              for name, tag in (("F1", "f1"), ("loss (nats per word)", "loss"))}
     writer.add_custom_scalars({"languages": charts})
 
 
 def log_report(writer: SummaryWriter, step: int, tag: str, text: str) -> None:
-    """Preformatted text, for instance `classification_report`; TensorBoard lists it as `tag`/text_summary."""
+    """Preformatted text, such as `classification_report`; TensorBoard lists it as `tag`/text_summary."""
     text = html.escape(text, quote=False).encode("utf-8", "backslashreplace").decode()
     writer.add_text(tag, f"<pre>\n{text}\n</pre>", step)
 
 
 def log_step(writer: SummaryWriter, step: int, loss: float, learning_rate: float, grad_norm: float,
              sentences_per_second: float) -> None:
-    """One optimizer step: loss in nats a labelled word, gradient norm before clipping."""
+    """One optimizer step: loss in nats per labelled word, gradient norm before clipping."""
     writer.add_scalar("train/loss", loss, step)
     writer.add_scalar("train/learning_rate", learning_rate, step)
     writer.add_scalar("train/grad_norm", grad_norm, step)
@@ -62,7 +60,7 @@ def log_step(writer: SummaryWriter, step: int, loss: float, learning_rate: float
 
 
 def log_validation(writer: SummaryWriter, step: int, scores: Mapping[str, Mapping], mean_f1: float) -> None:
-    """`scores`: language -> its part of `eval` in results.json. A type in neither gold nor prediction has no point."""
+    """`scores`: language -> its metrics in results.json. A type that is neither in gold nor predicted gets no point."""
     for lang, score in scores.items():
         for key in ("f1", "precision", "recall", "loss"):
             writer.add_scalar(f"{key}/{tag_part(lang)}", score[key], step)
@@ -79,7 +77,7 @@ def log_test(writer: SummaryWriter, step: int, scores: Mapping[str, Mapping], me
 
 
 def log_summary(writer: SummaryWriter, text: str, images: Mapping[str, np.ndarray]) -> None:
-    """A report over many runs: `text` in Markdown, `images` (height, width, 3) uint8 by name."""
+    """A report on several runs: `text` in Markdown, `images` (height, width, 3) uint8 by name."""
     writer.add_text("report", text, 0)
     for name, image in images.items():
         writer.add_image(f"report/{tag_part(name)}", image, 0, dataformats="HWC")
@@ -93,9 +91,9 @@ def log_confusion(writer: SummaryWriter, step: int, lang: str, split: str, matri
 
 
 def confusion_image(matrix: np.ndarray, names: Sequence[str], title: str) -> np.ndarray:
-    """(height, width, 3) uint8: colour and upper number the share of the row, lower number the words; zeros are grey.
+    """(height, width, 3) uint8. Colour and upper number: share of the row; lower number: words; zeros are grey.
 
-    With more than 40 tags the cells shrink and show their colour only. Takes 0.3 s for 7 tags, up to 4 s for 37.
+    With more than 40 tags, the cells are smaller and show only their colour.
     """
     K, names = len(names), [name if len(name) <= 30 else f"{name[:29]}…" for name in names]
     if matrix.shape != (K, K):
@@ -128,7 +126,7 @@ def confusion_image(matrix: np.ndarray, names: Sequence[str], title: str) -> np.
 
 
 def classification_report(scores: Mapping) -> str:
-    """Plain-text table of one language's part of `eval`: precision, recall, F1, gold entities; by type, on average."""
+    """Plain-text table of one language's metrics: precision, recall, F1 and gold entities, by type and on average."""
     averages = {"micro": scores, "macro": scores["macro"], "weighted": scores["weighted"]}
     rows = [(name, row, row["support"]) for name, row in scores["by_type"].items()]
     rows += [(f"{name} average", row, scores["entities"]) for name, row in averages.items()]
@@ -139,7 +137,7 @@ def classification_report(scores: Mapping) -> str:
 
 
 def tag_part(name: str) -> str:
-    """`name` as one part of a tag: slashes, percent signs and characters that cannot be printed in percent notation."""
+    """`name` as one part of a tag: slashes, percent signs and unprintable characters are percent-encoded."""
     if name == "mean":
         return "%6Dean"  # `f1/mean` is the mean over languages
     return "".join(c if c.isprintable() and c not in "/%" else quote(c, safe="", errors="surrogatepass") for c in name)

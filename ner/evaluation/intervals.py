@@ -1,13 +1,11 @@
-"""How far figures can be trusted: bootstrap intervals, paired tests, calibration. NumPy in, NumPy out.
+"""How far scores can be trusted: bootstrap intervals, paired tests, calibration. NumPy in, NumPy out.
 
-All but calibration start from `scoring.entity_counts`. Sentences with equal counts are interchangeable, so the
+Everything but calibration starts from `scoring.entity_counts`. Sentences with equal counts are interchangeable, so the
 resampling methods draw how often each *distinct* row occurs instead of drawing sentences: a bootstrap sample is one
-multinomial draw over the distinct rows, a random swap of equal pairs one binomial draw. That is the same distribution,
-not an approximation, and the order of sentences cannot matter. The 10,000 sentences of a PAN-X test set have about a
-hundred distinct rows (10,000 resamples: 0.1 s, paired 0.3 s); the trade-off: nothing is gained where every row is
-distinct, as with whole documents for sentences (10,000 of them: 5.5 s).
+multinomial draw over the distinct rows, a random swap of equal pairs one binomial draw. The distribution is the same,
+not an approximation, and it is much faster as long as few rows are distinct (docs/speed.md).
 
-The intervals speak of other sentences of the same kind, not of other training seeds.
+The intervals cover variation over test sentences, not over training seeds.
 """
 
 from collections.abc import Sequence
@@ -16,15 +14,16 @@ import numpy as np
 
 from ner.evaluation.scoring import check_counts, f1_of, ratio
 
-CHUNK = 2**22  # draws held at once: 32 MiB
+CHUNK = 2**22  # draws in memory at a time: 32 MiB
 
 
 def f1_interval(counts: np.ndarray, resamples: int = 10_000, seed: int = 0,
                 level: float = 0.95) -> tuple[float, float]:
     """Percentile bootstrap interval of micro F1 over sentences, from (S, types, 3) counts.
 
-    Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13. In simulation a 95 % interval held the true
-    F1 of 94 to 96 % of 2,000 test sets of 100 to 1,000 sentences; with 10 sentences of 86 to 90 %: too narrow.
+    Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 13. In simulations of 2,000 test sets, a 95 %
+    interval covered the true F1 in 94 to 96 % of cases with 100 to 1,000 sentences, but in 86 to 90 % with 10: too
+    narrow.
     """
     check_counts(counts)
     return _interval(f1_of(*_bootstrap_sums(counts.sum(axis=1), resamples, seed).T), level)
@@ -32,8 +31,8 @@ def f1_interval(counts: np.ndarray, resamples: int = 10_000, seed: int = 0,
 
 def by_type_intervals(counts: np.ndarray, resamples: int = 10_000, seed: int = 0, level: float = 0.95) -> dict:
     """The same for the F1 of each type and for the means over types, from one set of resamples of (S, types, 3) counts:
-    `by_type` (types, 2), nan for a type that does not occur, `macro`, `weighted`, the means as in `scores`. Trade-off:
-    counts by type have more distinct rows (6,290 German sentences: 0.3 s against 0.1 s of `f1_interval`)."""
+    `by_type` (types, 2), nan for a type that does not occur, and the means `macro` and `weighted` as in `scores`.
+    Slower than `f1_interval`, because counts by type have more distinct rows."""
     check_counts(counts)
     present = counts.any(axis=(0, 2))
     by_type = np.full((counts.shape[1], 2), np.nan)
@@ -49,8 +48,8 @@ def by_type_intervals(counts: np.ndarray, resamples: int = 10_000, seed: int = 0
 
 def languages_interval(languages: Sequence[np.ndarray], resamples: int = 10_000, seed: int = 0,
                        level: float = 0.95) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean micro F1 of several languages, each (S, types, 3), whose sentences are
-    resampled independently of the others'."""
+    """Percentile bootstrap interval of the mean micro F1 of several languages, each (S, types, 3); each language's
+    sentences are resampled independently."""
     f1 = [f1_of(*_bootstrap_sums(counts.sum(axis=1), resamples, seed + i).T) for i, counts in enumerate(languages)]
     return _interval(np.mean(f1, axis=0), level)
 
@@ -59,7 +58,7 @@ def mean_f1_interval(runs: Sequence[np.ndarray], resamples: int = 10_000, seed: 
                      level: float = 0.95) -> tuple[float, float]:
     """Percentile bootstrap interval over sentences of the mean micro F1 of several runs (seeds) on the same sentences.
 
-    Each of `runs` is (S, types, 3); all are scored on the same resampled sentences. It holds the seeds fixed.
+    Each of `runs` is (S, types, 3); all are scored on the same resampled sentences. The seeds are fixed.
     """
     for counts in runs:
         check_counts(counts)
@@ -70,13 +69,13 @@ def mean_f1_interval(runs: Sequence[np.ndarray], resamples: int = 10_000, seed: 
 
 def paired_bootstrap(counts_a: np.ndarray, counts_b: np.ndarray, resamples: int = 10_000, seed: int = 0,
                      level: float = 0.95) -> dict:
-    """`difference` of micro F1 (a minus b) of two taggers on the same sentences, its `interval`, two-sided `p`.
+    """`difference` of micro F1 (a minus b) between two taggers on the same sentences, its `interval`, two-sided `p`.
 
     Both are scored on the same resampled sentences (Koehn 2004, Statistical Significance Tests for Machine Translation
-    Evaluation). p is the share of resamples whose difference strays from the observed one by at least the observed one:
-    the null distribution is the bootstrap distribution moved to 0 (Berg-Kirkpatrick et al. 2012, An Empirical
+    Evaluation). p is the share of resamples whose difference deviates from the observed one by at least its own size:
+    the null distribution is the bootstrap distribution shifted to 0 (Berg-Kirkpatrick et al. 2012, An Empirical
     Investigation of Statistical Significance in NLP, sec. 2), here two-sided. The observed sample counts as one
-    resample, so that p is never 0. Raises ValueError where the gold entities differ.
+    resample, so that p is never 0. Raises ValueError if the gold entities differ.
     """
     rows = _paired_rows(counts_a, counts_b)
     difference = float(_difference(rows.sum(axis=0)))
@@ -89,10 +88,10 @@ def approximate_randomisation(counts_a: np.ndarray, counts_b: np.ndarray, resamp
                               seed: int = 0) -> dict:
     """`difference` of micro F1 (a minus b) on the same sentences and its two-sided `p`; the test has no interval.
 
-    If the taggers were alike, swapping their outputs in a sentence would change nothing: p is the share of random swaps
+    If the taggers were equal, swapping their outputs in a sentence would not matter: p is the share of random swaps
     (each sentence with probability 1/2) with a difference at least as large as the observed one (Noreen 1989,
     Computer-Intensive Methods for Testing Hypotheses; for F1 Yeh 2000, More Accurate Tests for the Statistical
-    Significance of Result Differences), the observed outcome counted in. Raises ValueError where gold differs.
+    Significance of Result Differences), counting the observed outcome. Raises ValueError if the gold entities differ.
     """
     rows = _paired_rows(counts_a, counts_b)
     total = rows.sum(axis=0)
@@ -107,16 +106,16 @@ def approximate_randomisation(counts_a: np.ndarray, counts_b: np.ndarray, resamp
 
 
 def calibration(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> dict:
-    """Expected calibration error over words: mean distance of confidence and accuracy, a bin weighing its words.
+    """Expected calibration error over words: mean distance between confidence and accuracy, bins weighted by words.
 
     `confidence` (N,) is the probability of the predicted tag, `correct` (N,) whether it is the gold tag. Returns `ece`
     and for the reliability diagram the (bins,) arrays `confidence` and `accuracy` (means; nan in an empty bin) and
     `count`. Bins have equal width and include their upper edge (Guo et al. 2017, On Calibration of Modern Neural
-    Networks). Mind that most words are O and easy, so that a small figure is no praise. Raises ValueError for no words.
+    Networks). Most words are O and easy, so a low value means little. Raises ValueError if there are no words.
     """
     confidence, correct = np.asarray(confidence, dtype=float), np.asarray(correct, dtype=float)
     if confidence.ndim != 1 or confidence.shape != correct.shape or not len(confidence):
-        raise ValueError(f"confidence {confidence.shape} and correct {correct.shape}: expected one of each a word")
+        raise ValueError(f"confidence {confidence.shape} and correct {correct.shape}: expected one of each per word")
     if not ((confidence >= 0) & (confidence <= 1 + 1e-6)).all():  # a rounded softmax may exceed 1; nan is refused
         raise ValueError(f"confidence from {confidence.min()} to {confidence.max()}: expected probabilities")
     where = np.digitize(confidence, np.linspace(0, 1, bins + 1)[1:-1], right=True)
@@ -138,7 +137,7 @@ def _paired_rows(counts_a: np.ndarray, counts_b: np.ndarray) -> np.ndarray:
 
 
 def _chunks(resamples: int, width: int) -> list[int]:
-    """Sizes of parts of `resamples` rows with at most CHUNK numbers each."""
+    """Sizes of chunks that add up to `resamples` rows, with at most CHUNK numbers each."""
     if resamples < 1:
         raise ValueError(f"{resamples} resamples: expected at least 1")
     size = max(1, CHUNK // max(1, width))
@@ -146,7 +145,7 @@ def _chunks(resamples: int, width: int) -> list[int]:
 
 
 def _bootstrap_sums(rows: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """(resamples, columns) sums over as many rows as given, drawn with replacement."""
+    """(resamples, columns) sums over len(rows) rows drawn with replacement."""
     kinds, copies = np.unique(rows, axis=0, return_counts=True)
     rng = np.random.default_rng(seed)
     return np.concatenate([rng.multinomial(len(rows), copies / len(rows), size=n) @ kinds
@@ -161,11 +160,11 @@ def _difference(sums: np.ndarray) -> np.ndarray:
 
 def _interval(values: np.ndarray, level: float) -> tuple[float, float]:
     if not 0 < level < 1:
-        raise ValueError(f"level {level}: expected a number between 0 and 1, as 0.95")
+        raise ValueError(f"level {level}: expected a number between 0 and 1, such as 0.95")
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
     return low, high
 
 
 def _p_value(null: np.ndarray, observed: float) -> float:
-    """Two-sided; the tolerance keeps ties of equal value but different rounding."""
+    """Two-sided; the tolerance counts values as ties that differ only by rounding."""
     return float((1 + (np.abs(null) >= abs(observed) - 1e-12).sum()) / (1 + len(null)))

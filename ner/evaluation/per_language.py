@@ -1,4 +1,4 @@
-"""A model and its sentences in several languages -> what results.json says of each language."""
+"""A model and sentences in several languages -> the metrics of each language in results.json."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from ner.tags import TagSet
 
 
 class Scored(NamedTuple):
-    """One language scored: `metrics` as in results.json, and what they were made from."""
+    """The scores of one language: `metrics` as in results.json, and what they were computed from."""
 
     metrics: dict
     predictions: Predictions
@@ -23,13 +23,13 @@ class Scored(NamedTuple):
 
 def evaluate(model, languages: dict[str, Encoded], tags: TagSet, padding: Padding, accelerator: Accelerator,
              training: list[list[str]] | None = None, slots: int = SLOTS) -> dict[str, Scored]:
-    """Every language scored; each process returns all of it. `training`: sentences, to score unseen ones apart."""
+    """Score every language; all processes return the same. `training`: sentences, to score unseen ones separately."""
     return {lang: score(encoded, predict(model, encoded, padding, accelerator, slots), tags, training)
             for lang, encoded in languages.items()}
 
 
 def interval_of(counts: np.ndarray) -> list[float] | None:
-    """The 95 % interval of micro F1; None where there is nothing to resample: one sentence, or no entity at all."""
+    """The 95 % interval of micro F1; None if there is nothing to resample: a single sentence, or no entity at all."""
     return list(intervals.f1_interval(counts)) if len(counts) > 1 and counts.any() else None
 
 
@@ -65,7 +65,7 @@ def score(encoded: Encoded, predictions: Predictions, tags: TagSet, training: li
 
 
 def calibration(confidence: np.ndarray, correct: np.ndarray) -> dict:
-    """`ece`, and for the reliability diagram `calibration`: mean confidence, accuracy, words of each non-empty bin."""
+    """`ece`, and `calibration` for the reliability diagram: mean confidence, accuracy, words of each non-empty bin."""
     found = intervals.calibration(confidence, correct)
     bins = zip(found["confidence"].tolist(), found["accuracy"].tolist(), found["count"].tolist(), strict=True)
     return {"ece": found["ece"], "calibration": [[round(c, 5), round(a, 5), n] for c, a, n in bins if n]}
@@ -77,7 +77,7 @@ def mean_f1(scored: dict[str, Scored]) -> float:
 
 
 def mean_f1_interval(scored: dict[str, Scored]) -> list[float] | None:
-    """Its 95 % interval over the sentences of all languages; None where one of them has none."""
+    """The 95 % interval of `mean_f1` over the sentences of all languages; None if a language has none."""
     if any(item.metrics["f1_ci95"] is None for item in scored.values()):
         return None
     return list(intervals.languages_interval([item.counts for item in scored.values()]))
@@ -89,7 +89,7 @@ def metrics_of(scored: dict[str, Scored]) -> dict[str, dict]:
 
 
 def f1_table(scored: dict[str, Scored]) -> str:
-    """The F1 table on the screen, a line a language; F1 in points with its 95 % interval."""
+    """The F1 table on the screen, one line per language; F1 in points with its 95 % interval."""
     def points(f1: float, interval: list[float] | None) -> tuple[str, str]:
         return f"{100 * f1:.2f}", "-".join(f"{100 * end:.1f}" for end in interval) if interval else "n/a"
 

@@ -1,10 +1,8 @@
-"""A corpus and a model -> one tag a word, nothing lost.
+"""A corpus and a model -> exactly one tag per word.
 
-Windows are sorted by length and cut into batches of about the same number of slots, dealt out to the processes, and the
-results put back by word number. A word answered twice or not at all stops the run: better no figure than a wrong
-one. Sentences that stand in a corpus several times with the same labels are computed once: 3 to 5 % of the words of
-PAN-X's German, French and Italian test sets, 1 % of the English one. Trade-off: larger batches than `SLOTS` gain
-nothing on a CPU (they fall out of its cache) and little on a GPU.
+Windows are sorted by length, cut into batches of about the same number of slots, and distributed over the processes;
+the results are put back by word number. A word answered twice or not at all stops the run: better no score than a wrong
+one. Sentences that occur several times with the same labels are computed once.
 """
 
 from typing import NamedTuple
@@ -20,11 +18,11 @@ from ner.data.collate import Padding, collate, to_device
 from ner.data.encoded import Encoded
 from ner.options import UserError
 
-SLOTS = 4096
+SLOTS = 4096  # more gain nothing on a CPU (they fall out of its cache) and little on a GPU
 
 
 class Predictions(NamedTuple):
-    """Arrays over all N words of a corpus, in the input's order."""
+    """Arrays over all N words of a corpus, in input order."""
 
     labels: np.ndarray  # (N,) predicted id
     loss: np.ndarray  # (N,) cross-entropy of the gold label, in nats; 0 for a word without annotation
@@ -33,8 +31,8 @@ class Predictions(NamedTuple):
 
 @torch.inference_mode()
 def predict(model, encoded: Encoded, padding: Padding, accelerator: Accelerator, slots: int = SLOTS) -> Predictions:
-    """Predictions of a `TokenClassifier` (the model itself, as no gradients are exchanged here); every process returns
-    all of them. ``UserError`` where the model answers with anything but finite numbers."""
+    """Predictions of a `TokenClassifier` (unwrapped, as no gradients are exchanged); every process returns all of
+    them. ``UserError`` if the model returns anything but finite numbers."""
     model.eval()
     starts = np.concatenate([[0], np.cumsum(encoded.lengths)])
     twins = alike(starts[:-1], encoded.windows)
@@ -54,14 +52,14 @@ def predict(model, encoded: Encoded, padding: Padding, accelerator: Accelerator,
     found.loss[encoded.gold < 0] = 0
     broken = np.flatnonzero(~np.isfinite(found.loss + found.confidence))
     if len(broken):
-        raise UserError(f"the model answers with no finite numbers for {len(broken)} of {len(found.loss)} words: its "
-                        f"weights are damaged or training diverged; another model or a lower learning_rate is right")
+        raise UserError(f"the model's output is not finite for {len(broken)} of {len(found.loss)} words: its weights "
+                        f"are damaged or training diverged; use another model or a lower learning_rate")
     return found
 
 
 def alike(starts: np.ndarray, windows: list[list[Window]]) -> list[list[tuple[Window, int]]]:
-    """The windows of sentences that begin at the words `starts`, each with the number of the first word that it owns;
-    those of the same subwords and labels together."""
+    """Windows grouped by equal subwords and labels, each with the number of the first word that it owns; `starts`: the
+    number of the first word of each sentence."""
     found: dict[tuple[bytes, bytes], list[tuple[Window, int]]] = {}
     for start, sentence in zip(starts.tolist(), windows, strict=True):
         for window in sentence:
@@ -71,7 +69,7 @@ def alike(starts: np.ndarray, windows: list[list[Window]]) -> list[list[tuple[Wi
 
 
 def answer(model, batch: dict) -> torch.Tensor:
-    """(3, words) label, loss and confidence for the words that the batch's windows own, in reading order."""
+    """(3, words) label, loss and confidence of the words that the batch's windows own, in reading order."""
     gold = batch["labels"].flatten()[batch["slots"]][batch["wanted"]]
     logits = model(**{**batch, "labels": None}).float()
     label, confidence = model.classifier.decode(logits, batch["words"])
@@ -79,7 +77,7 @@ def answer(model, batch: dict) -> torch.Tensor:
 
 
 def assemble(parts: list[tuple[np.ndarray, np.ndarray]], count: int) -> Predictions:
-    """Answers of all processes in the order of the words; RuntimeError where a word has none or two."""
+    """The answers of all processes in word order; RuntimeError if a word has none or more than one."""
     places = np.concatenate([place for place, _ in parts])
     times = np.bincount(places, minlength=count)
     wrong = np.flatnonzero(times != (np.arange(len(times)) < count))

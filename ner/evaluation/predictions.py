@@ -1,6 +1,6 @@
-"""A sentence with gold and predicted tags, and the files that hold them: predictions/SPLIT.LANG.tsv, both ways.
+"""Sentences with gold and predicted tags, and their files, predictions/SPLIT.LANG.tsv: writer and reader.
 
-A file holds words, gold and predicted tags, which is all that counts need: models, data and GPU are not.
+These files are enough to compute scores again, without model, data or GPU.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ from ner.tags import UNANNOTATED, TagSet
 
 
 class TaggedSentence(NamedTuple):
-    """One sentence with two tags for each word and, unless it was read from a file, what the model says of them."""
+    """One sentence with gold and predicted tags; loss and confidence are empty if it was read from a file."""
 
     words: list[str]
     gold: list[str]
@@ -43,14 +43,14 @@ def annotated(one: TaggedSentence) -> TaggedSentence:
 
 
 def sentences(encoded: Encoded, predictions: Predictions, tags: TagSet) -> list[TaggedSentence]:
-    """In the order of the corpus."""
+    """The sentences of a corpus with predicted tags, in its order."""
     gold, predicted, loss, confidence = (encoded.per_sentence(values) for values in (encoded.gold, *predictions))
     return [TaggedSentence(words, tags.names_of(gold[i]), tags.names_of(predicted[i]), loss[i].tolist(),
                            confidence[i].tolist(), *encoded.source[i]) for i, words in enumerate(encoded.tokens)]
 
 
 def write_predictions(path: Path, tagged: Iterable[TaggedSentence]) -> None:
-    """``word<TAB>gold<TAB>predicted``, a blank line after each sentence: exactly the words of the input."""
+    """Write ``word<TAB>gold<TAB>predicted``, with a blank line after each sentence: exactly the words of the input."""
     rows = ("".join(f"{word}\t{gold}\t{predicted}\n" for word, gold, predicted in
                     zip(one.words, one.gold, one.predicted, strict=True)) for one in tagged)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def write_predictions(path: Path, tagged: Iterable[TaggedSentence]) -> None:
 
 
 def read_predictions(path: Path) -> list[TaggedSentence]:
-    """UserError where the file is not of this form."""
+    """Read such a file; UserError if it does not have this format."""
     found, rows = [], []
     for number, line in numbered_lines(path):
         cells = line.split("\t")
@@ -77,8 +77,8 @@ def read_predictions(path: Path) -> list[TaggedSentence]:
 
 
 def counts(paths: Sequence[Path]) -> tuple[list[np.ndarray], tuple[str, ...]]:
-    """(S, types, 3) entities of each file, as `scoring.entity_counts`, and the types; UserError unless words, gold and
-    sentences are the same in all of them."""
+    """(S, types, 3) entities of each file, as `scoring.entity_counts`, and the types; UserError unless all files have
+    the same sentences, words and gold tags."""
     files = [read_predictions(path) for path in paths]
     for path, other in zip(paths[1:], files[1:], strict=True):
         if [(one.words, one.gold) for one in files[0]] != [(one.words, one.gold) for one in other]:
@@ -104,7 +104,7 @@ def counts(paths: Sequence[Path]) -> tuple[list[np.ndarray], tuple[str, ...]]:
 
 
 def difference(a: list[TaggedSentence], b: list[TaggedSentence]) -> str:
-    """What tells the sentences of two files apart."""
+    """The first difference between the sentences of two files."""
     ours, theirs = ([pair for one in file for pair in zip(one.words, one.gold, strict=True)] for file in (a, b))
     for number, (left, right) in enumerate(zip(ours, theirs, strict=False), 1):
         if left != right:
@@ -114,7 +114,7 @@ def difference(a: list[TaggedSentence], b: list[TaggedSentence]) -> str:
 
 
 def files_of(run: Path) -> dict[str, Path]:
-    """SPLIT.LANG -> file, in the order of their names; UserError where the run has none."""
+    """SPLIT.LANG -> file, in order of name; UserError if the run has none."""
     files = {path.stem: path for path in sorted(run.glob("predictions/*.*.tsv"))}
     if not files and (seeds := sorted(path.name for path in run.glob("seed-*"))):
         raise UserError(f"{run}: holds several seeds; name one of them: {', '.join(seeds)[:80]}")

@@ -139,7 +139,7 @@ def test_whatever_a_name_holds_it_has_a_tag_of_its_own(tmp_path):
 
     [stored] = events.Tensors("custom_scalars__config__")
     [category] = Layout.FromString(stored.tensor_proto.string_val[0]).category
-    assert [chart.title for chart in category.chart] == ["F1 on validation", "loss (nats a word) on validation"]
+    assert [chart.title for chart in category.chart] == ["F1 on validation", "loss (nats per word) on validation"]
     for chart, key in zip(category.chart, ("f1", "loss"), strict=True):
         tags = events.Tags()["scalars"]
         matching = [[tag for tag in tags if re.match(pattern, tag)] for pattern in chart.multiline.tag]
