@@ -225,7 +225,7 @@ def test_weights_that_answer_with_no_numbers_are_told(run, tmp_path, capsys):
 def test_a_list_of_suspects_is_not_written_over(tmp_path, capsys):
     (tmp_path / "mine.tsv").write_text("mine")
     for path in (tmp_path / "mine.tsv", tmp_path):
-        assert "is there already" in refused(capsys, "suspects", "--output", path)
+        assert "already exists" in refused(capsys, "suspects", "--output", path)
     assert (tmp_path / "mine.tsv").read_text() == "mine"
 
 

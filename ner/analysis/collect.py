@@ -1,4 +1,4 @@
-"""The runs of a report: found in a folder, and set out as a matrix of training and test languages or as a curve."""
+"""The runs of a report: found in a folder, arranged as a matrix of training and test languages or as a curve."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,11 @@ from ner.analysis.plots import Estimate
 from ner.experiment.folder import read_results
 from ner.options import Options, UserError, as_recipe
 
-DEPTH = 3  # folders below the one that is reported on
+DEPTH = 3  # levels of folders below the reported one
 
 
 class ReportedRun(NamedTuple):
-    """`results` is None for a run that is planned, but not finished."""
+    """`results` is None for a planned run that is not finished."""
 
     name: str
     folder: Path
@@ -25,36 +25,36 @@ class ReportedRun(NamedTuple):
         return ((self.results or {}).get("eval", {}).get("test") or {}).get(lang)
 
     def estimate(self, lang: str) -> Estimate | None:
-        """None also where the test set has no interval: a single sentence, or no entity."""
+        """None also if the test set has no interval (a single sentence, or no entity)."""
         found = self.test(lang)
         return (found["f1"], *found["f1_ci95"]) if found and found.get("f1_ci95") else None
 
     @property
     def train(self) -> dict:
-        """The `train` part of results.json; empty without one (unfinished, or made by evaluate.py score)."""
+        """The `train` part of results.json; empty if there is none (unfinished, or from evaluate.py score)."""
         return (self.results or {}).get("train") or {}
 
 
-Matrix = dict[str, dict[str, ReportedRun | None]]  # what was trained on -> language -> run
+Matrix = dict[str, dict[str, ReportedRun | None]]  # training languages -> test language -> run
 
 
 def collect(folder: Path, planned: Mapping[str, Options]) -> list[ReportedRun]:
-    """Planned runs in their order, then whatever else has results in `folder`, by name: groups of seeds, too."""
+    """Planned runs in their order, then everything else in `folder` that has results, by name; also groups of seeds."""
     found = {}
     for path in finished_below(folder, DEPTH):
         results = read_results(path / "results.json")
         name = path.relative_to(folder).as_posix() if path != folder else folder.resolve().name
         found[name] = ReportedRun(name, path, results["options"], results)
     order = {name: ReportedRun(name, folder / name, as_recipe(options), None) for name, options in planned.items()
-             if not (folder / name).parent.joinpath("results.json").is_file()}  # there, seeds are summed up
+             if not (folder / name).parent.joinpath("results.json").is_file()}  # there, seeds are summarised
     runs = list((order | found).values())
     if not runs:
-        raise UserError(f"{folder}: holds no run; expected a folder of runs, each with results.json")
+        raise UserError(f"{folder}: found no run; expected a folder of runs, each with results.json")
     return runs
 
 
 def finished_below(folder: Path, depth: int) -> list[Path]:
-    """Folders with a results.json; what lies below one (single seeds) is part of it."""
+    """Folders with a results.json; those below one (single seeds) are part of it."""
     if (folder / "results.json").is_file():
         return [folder]
     below = sorted(path for path in folder.iterdir() if path.is_dir()) if depth and folder.is_dir() else []
@@ -62,9 +62,9 @@ def finished_below(folder: Path, depth: int) -> list[Path]:
 
 
 def matrix(runs: Sequence[ReportedRun], langs: Sequence[str]) -> Matrix:
-    """The chapter's rows: the first language trained on alone (zero-shot on the others), sets of languages, each
-    language on its own, all. Of several runs on the same languages the one with the most sentences counts, of
-    equal ones the first; a model that was only scored, none: who knows what it was trained on."""
+    """The rows of the chapter: the first language trained on alone (zero-shot on the others), sets of languages, each
+    language on its own, and all. Among runs on the same languages, the one with the most sentences counts, or else the
+    first. Models that were only scored are left out: nobody knows what they were trained on."""
     best: dict[tuple[str, ...], ReportedRun] = {}
     for run in (run for run in runs if run.train or not run.results):
         key = tuple(run.options["train_langs"])
@@ -83,13 +83,13 @@ def matrix(runs: Sequence[ReportedRun], langs: Sequence[str]) -> Matrix:
 
 
 def size(run: ReportedRun) -> float:
-    """Sentences a language; whole data sets come first."""
+    """Training sentences per language; infinite for whole data sets."""
     return run.options["num_train_sentences"] or math.inf
 
 
 def curve(runs: Sequence[ReportedRun], lang: str) -> list[tuple[int, Estimate]]:
-    """Number of training sentences and test F1 of the finished runs on `lang` alone, ascending; without those that left
-    sentences out on purpose."""
+    """Number of training sentences and test F1 of the finished runs on `lang` alone, ascending; without runs that
+    excluded sentences on purpose."""
     points = {run.train["sentences"]: run.estimate(lang) for run in reversed(runs)
               if run.options["train_langs"] == [lang] and not run.options["exclude"]
               and run.train and run.estimate(lang)}
@@ -97,7 +97,7 @@ def curve(runs: Sequence[ReportedRun], lang: str) -> list[tuple[int, Estimate]]:
 
 
 def crossing(points: Sequence[tuple[int, float]], level: float) -> float | None:
-    """Where a curve first reaches `level` from below, interpolated between two points on a logarithmic axis."""
+    """Where a curve first reaches `level` from below, interpolated on a logarithmic axis."""
     for (n, f1), (next_n, next_f1) in pairwise(points):
         if f1 < level <= next_f1:
             return n * (next_n / n) ** ((level - f1) / (next_f1 - f1))

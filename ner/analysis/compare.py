@@ -1,6 +1,6 @@
 """Two runs' predictions on the same sentences: is a difference more than chance?
 
-Words and gold must be equal line by line; scores on different sentences are not paired.
+The tests are paired, so words and gold tags must be the same line by line.
 """
 
 from pathlib import Path
@@ -12,8 +12,8 @@ from ner.options import UserError
 
 
 def compare(a: Path, b: Path) -> list[dict]:
-    """A row for every SPLIT.LANG that both runs have: F1 of each, difference (a minus b) with its 95 % interval, and p
-    of paired bootstrap and approximate randomisation."""
+    """One row per SPLIT.LANG that both runs have: F1 of each, difference (a minus b) with its 95 % interval, and p of
+    paired bootstrap and approximate randomisation."""
     files_a, files_b = predictions.files_of(a), predictions.files_of(b)
     common = [name for name in files_a if name in files_b]
     if not common:

@@ -1,9 +1,8 @@
 """Where a model is wrong: loss by subword and by tag, confusions, kinds of error, the sentences with the highest loss.
 
-The subword of a word is its first one, the only one that carries a label and so a loss (of XLM-R's family: the one with
-`▁`); so the counts of German PAN-X are the published ones (Tunstall, von Werra and Wolf 2022, Natural Language
-Processing with Transformers, chapter 4). Losses are cross-entropies in nats. Trade-off: all is computed in Python
-from the predictions, a few seconds for 10,000 sentences, because entities of unlike limits are matched one to one.
+A word counts under its first subword, the only one with a label and therefore a loss. So the counts for German PAN-X
+are the published ones (Tunstall, von Werra and Wolf 2022, Natural Language Processing with Transformers, chapter 4).
+Losses are cross-entropies in nats.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,7 +33,7 @@ class Analysis(NamedTuple):
     subwords: list[tuple[str, int, float, float]]  # subword, count, mean, sum
     tags: list[tuple[str, int, float, float]]
     confusion: np.ndarray  # (K, K) words: rows gold, columns predicted
-    kinds: list[tuple]  # type, entities in gold, predicted, then one number for each of KINDS; last row: their sum
+    kinds: list[tuple]  # type, entities in gold, predicted, each of KINDS; last row: sums
     sentences: list[TaggedSentence]  # highest summed loss first
 
 
@@ -50,13 +49,13 @@ def analyse(encoded: Encoded, predictions: Predictions, tags: TagSet, tokenizer)
 
 
 def first_subwords(encoded: Encoded, tokenizer) -> list[str]:
-    """(N,) the subword that carries the label of each word."""
+    """(N,) the subword of each word that has its label."""
     owned = [window.input_ids[window.labels != IGNORED] for sentence in encoded.windows for window in sentence]
     return tokenizer.convert_ids_to_tokens(np.concatenate(owned).tolist())
 
 
 def loss_table(keys: Sequence[str], loss: Sequence[float] | np.ndarray) -> list[tuple[str, int, float, float]]:
-    """Count, mean, sum of loss by key, highest sum first: ``"aba", [1, 5, 2] -> [(b, 1, 5, 5), (a, 2, 1.5, 3)]``."""
+    """Count, mean and sum of loss by key, highest sum first: ``"aba", [1, 5, 2] -> [(b, 1, 5, 5), (a, 2, 1.5, 3)]``."""
     names, place = np.unique(np.asarray(keys, object), return_inverse=True)
     count, total = np.bincount(place), np.bincount(place, np.asarray(loss, np.float64))
     return [(names[i], int(count[i]), float(total[i] / count[i]), float(total[i]))
@@ -66,9 +65,9 @@ def loss_table(keys: Sequence[str], loss: Sequence[float] | np.ndarray) -> list[
 def pairs(gold: Sequence[Span], predicted: Sequence[Span]) -> list[tuple[str, Span | None, Span | None]]:
     """Every entity of a sentence once, with its kind and its partner, if it has one.
 
-    Partners, one to one: first entities of the same words (`correct`, or `type` where only the type differs); then,
-    among the rest, entities that share a word (`boundary` where the type is right, else `both`), the same type before
-    another, then more words in common, then the earlier. Gold entities left over are `missed`, predicted `spurious`.
+    Partners are matched one to one. First come entities with the same words (`correct`, or `type` if only the type
+    differs); then, among the rest, entities that overlap (`boundary` if the type is right, else `both`), preferring the
+    same type, then more common words, then the earlier one. Unmatched gold entities are `missed`, predicted `spurious`.
     """
     same = {one[:2]: one for one in predicted}
     result = [("correct" if one == same[one[:2]] else "type", one, same[one[:2]]) for one in gold if one[:2] in same]
@@ -86,9 +85,9 @@ def pairs(gold: Sequence[Span], predicted: Sequence[Span]) -> list[tuple[str, Sp
 
 
 def kind_table(tagged: Iterable[tuple[Sequence[str], Sequence[str]]], types: Sequence[str]) -> list[tuple]:
-    """By type and over all: entities in gold, predicted, of each of `KINDS`, from gold and predicted tags a sentence.
+    """By type and in total: entities in gold, predicted, and of each of `KINDS`; `tagged`: gold and predicted tags.
 
-    An entity counts for its gold type, a spurious one and the column `predicted` for the predicted type.
+    Entities count under their gold type, spurious ones and the column `predicted` under the predicted type.
     """
     count = {name: dict.fromkeys(("gold", "predicted", *KINDS), 0) for name in types}
     for gold, predicted in tagged:
@@ -101,15 +100,16 @@ def kind_table(tagged: Iterable[tuple[Sequence[str], Sequence[str]]], types: Seq
 
 
 def containing(found: list[TaggedSentence], text: str | None) -> list[TaggedSentence]:
-    """Those whose words, joined by spaces, contain `text`; all of them for None."""
+    """Sentences whose words, joined by spaces, contain `text`; all of them for None."""
     return [one for one in found if text is None or text in " ".join(one.words)]
 
 
 def write_errors(folder: Path, title: str, split: str, analyses: dict[str, Analysis], tags: TagSet,
           contains: str | None = None, shown: int = 100) -> None:
-    """TSV files, confusion matrices (PNG), TensorBoard events; ``errors.html``: the `shown` worst sentences a language.
+    """TSV files, confusion matrices (PNG), TensorBoard events, and ``errors.html`` with the `shown` worst sentences per
+    language.
 
-    `contains` chooses sentences; the tables stay those of the whole split.
+    `contains` selects sentences; the tables are always for the whole split.
     """
     folder.mkdir(parents=True, exist_ok=True)
     loss = ("count", "mean_loss", "sum_loss")
@@ -141,7 +141,7 @@ def write_errors(folder: Path, title: str, split: str, analyses: dict[str, Analy
 
 
 def transposed(header: Sequence[str], rows: Sequence[tuple]) -> tuple[tuple, list[tuple]]:
-    """Header and rows with kinds below each other: narrow enough for a phone."""
+    """Header and rows with one kind per row: narrow enough for a phone."""
     first, *others = zip(header, *rows, strict=True)
     return first, others
 

@@ -1,8 +1,8 @@
-"""What a report says in words, and the published figures that it compares with.
+"""The sentences of a report, and the published results that it compares with.
 
-Sentences are made from the figures of the runs, so that a report on others cannot claim what they do not show. The
-published figures are those of chapter 4 of Tunstall, von Werra and Wolf, Natural Language Processing with Transformers
-(O'Reilly 2022): xlm-roberta-base on a sample of PAN-X, one seed.
+Sentences are generated from the results, so that a report cannot claim what its runs do not show. The published results
+are from chapter 4 of Tunstall, von Werra and Wolf, Natural Language Processing with Transformers (O'Reilly 2022):
+xlm-roberta-base on a sample of PAN-X, one seed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ PUBLISHED_CURVE = {  # French
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
-    """A Markdown table, all but the first column to the right."""
+    """A Markdown table; all columns but the first are right-aligned."""
     escaped = [[str(cell).replace("|", "\\|") for cell in line] for line in (header, *rows)]
     return tabulate(escaped[1:], escaped[0], "pipe", disable_numparse=True,
                     colalign=["left", *["right"] * (len(header) - 1)]) + "\n"
@@ -42,12 +42,12 @@ def points(estimate: Estimate | None, deviation: float | None = None) -> str:
 
 
 def comparable(tests: Sequence[dict | None], lang: str) -> bool:
-    """Whether a test set has the published size, by the `eval` figures of the runs that were tested on it."""
+    """Whether a test set has the published size, according to the metrics of runs that were tested on it."""
     return any(test and test["sentences"] == PUBLISHED_SENTENCES.get(lang) for test in tests)
 
 
 def published(rows: Mapping, langs: Sequence[str]) -> dict[str, dict[str, tuple[float] | None]]:
-    """The published F1 in the rows that both have, where the test set has the published size; empty where none has."""
+    """The published F1 of the rows that both have, if the test set has the published size; empty if none has."""
     runs = [run for row in rows.values() for run in row.values() if run]
     same = [lang for lang in langs if comparable([run.test(lang) for run in runs], lang)]
     known = {label: PUBLISHED[name] for label, row in rows.items() if (name := published_name(label, row))}
@@ -64,7 +64,7 @@ def published_name(label: str, row: Mapping) -> str | None:
 
 
 def short(name: str) -> str:
-    """A Hub name whole, of a path the last part."""
+    """A Hub name unchanged; the last part of a path."""
     return Path(name).name if Path(name).is_absolute() or name.startswith(".") or Path(name).exists() else name
 
 
@@ -100,13 +100,13 @@ def against_published(ours: Mapping, theirs: Mapping, langs: Sequence[str]) -> s
         return f"{100 * published[0]:.1f}{outside} ({100 * (mine[0] - published[0]):+.1f})"
 
     lines = [[label, *(cell(ours[label][lang], row[lang]) for lang in langs)] for label, row in theirs.items()]
-    return "\n".join(["The published test F1 (xlm-roberta-base) in points, and in brackets ours minus it; * outside "
-                      "our interval.\n",
+    return "\n".join(["The published test F1 (xlm-roberta-base) in points; in brackets, ours minus the published one. "
+                      "*: outside our interval.\n",
                       markdown_table(["fine-tuned on", *langs], lines)])
 
 
 def why(rows: Mapping, ours: Mapping, theirs: Mapping, langs: Sequence[str]) -> str:
-    """Where our figures differ from the published ones and what is known about the reasons."""
+    """Where our results differ from the published ones, and what is known about the reasons."""
     pairs = [(f"{label}/{lang}", ours[label][lang], row[lang][0]) for label, row in theirs.items() for lang in langs
              if row[lang] and ours[label][lang]]
     if not pairs:
@@ -121,15 +121,16 @@ def why(rows: Mapping, ours: Mapping, theirs: Mapping, langs: Sequence[str]) -> 
                f"{unique(run.options['learning_rate'] for run in runs)}, "
                f"{unique(run.options['epochs'] for run in runs)} epochs "
                f"and batches of {unique(run.options['batch_size'] for run in runs)} (published: 5e-05, 3 and 64).")
-    lines = [f"Above the published figure by more than our interval: {', '.join(above) or 'none'}; "
+    lines = [f"Above the published F1, outside our interval: {', '.join(above) or 'none'}; "
              f"below: {', '.join(below) or 'none'}; "
              f"within: {len(pairs) - len(above) - len(below)} of {len(pairs)}. Reasons:\n",
              *([] if set(models) == {"xlm-roberta-base"} else [f"- {encoder}"]),
              f"- Small test sets, {min(sizes.values()):,.0f} to {max(sizes.values()):,.0f} sentences: intervals of up "
-             f"to ±{100 * widest:.1f} points here, and as wide around the published figures, which have none. They "
-             "speak of other sentences, not of other seeds, and both sides have one seed a cell unless stated."]
+             f"to ±{100 * widest:.1f} points here. The published results have none, but theirs would be as wide. The "
+             "intervals cover variation over sentences, not over seeds; both sides have one seed per cell unless "
+             "stated."]
     if "each" in theirs and theirs["each"].get("en"):
-        lines.append("- The published cell each/en repeats the zero-shot figure de/en (59.6), while that run's "
+        lines.append("- The published cell each/en repeats the zero-shot result de/en (59.6), while that run's "
                      "published validation F1 was 57.9: treat that cell as suspect.")
     return "\n".join(lines) + "\n"
 
@@ -149,7 +150,7 @@ def gains(found: Sequence[tuple[str, str, Mapping]]) -> str:
 
 def crossing_text(lang: str, source: str, f1: Sequence[tuple[int, float]], zero_shot: tuple[float, float, float],
                   crossing: Callable, published_curve: Mapping[int, float]) -> str:
-    """At how many labelled sentences training on `lang` catches up with zero-shot, also at the ends of its interval."""
+    """At how many labelled sentences training on `lang` catches up with zero-shot F1 and with its interval's ends."""
     def place(points, level) -> str:
         where = crossing(points, level)
         if where:
@@ -163,5 +164,5 @@ def crossing_text(lang: str, source: str, f1: Sequence[tuple[int, float]], zero_
     if published_curve:
         theirs = list(published_curve.items())
         text += (f" Published, for de, by the same interpolation: {place(theirs, PUBLISHED['de'][lang])}, where the "
-                 "curve is validation F1 and the zero-shot figure test F1; another encoder needs another number.")
+                 "curve is validation F1 and the zero-shot result test F1; other encoders need other numbers.")
     return text + "\n"

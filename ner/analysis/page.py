@@ -1,8 +1,7 @@
-"""The HTML page of the error analysis: one file without scripts that loads nothing, for a phone and for paper.
+"""The HTML page of the error analysis: a single file without scripts, readable on a phone and in print.
 
-All text of the data is escaped by the template (page.html), and a content security policy forbids the page every
-request, so that a sentence cannot do anything whatever it says. Trade-off: without scripts nothing can be sorted or
-filtered here; that is what the TSV files are for.
+The template (page.html) escapes all text from the data, and a content security policy forbids every request, so that no
+sentence can do harm. For sorting and filtering there are the TSV files.
 """
 
 from collections.abc import Sequence
@@ -15,22 +14,22 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ner.evaluation.predictions import TaggedSentence
 from ner.tags import UNANNOTATED, TagSet, spans
 
-HUES = (212, 28, 140, 330, 265, 185, 52, 0)  # degrees; more types go round again, a little further
+HUES = (212, 28, 140, 330, 265, 185, 52, 0)  # degrees; with more types they repeat, slightly shifted
 SHOWN_LOSS = 0.6931  # nats: the gold tag was less likely than all others together
 
 
 class Part(NamedTuple):
-    """What the page says of one language."""
+    """The part of the page on one language."""
 
     lang: str
     tables: list[tuple[Sequence[str], list[tuple]]]  # header and rows
     confusion: np.ndarray  # (K, K) words
     sentences: list[TaggedSentence]  # in the order of the page
-    found: int  # sentences that there would have been
+    found: int  # sentences before the page's limit
 
 
 class MarkedWord(NamedTuple):
-    """A word and what stands around it: the types whose entity it opens and closes, and notes on its tag."""
+    """A word with the types of the entities that it opens and closes, and notes on its tag."""
 
     opens: str | None
     word: str
@@ -54,7 +53,7 @@ def number(value: int | float) -> str:
 
 
 def marked(sentence: TaggedSentence, tags: Sequence[str], noted: bool) -> list[MarkedWord]:
-    """The words with the entities of `tags`; where `noted`, wrong tags and high losses are told."""
+    """The words with the entities of `tags`; if `noted`, also with wrong tags and high losses."""
     found = spans(tags)
     opens, closes = {first: kind for first, _, kind in found}, {end - 1: kind for _, end, kind in found}
     return [MarkedWord(opens.get(i), word, noted and gold not in (tag, UNANNOTATED),

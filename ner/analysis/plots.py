@@ -1,7 +1,7 @@
-"""The figures of a report, made for print: 7 inches wide, units on every axis, one colour and one marker a language.
+"""The plots of a report, made for print: 7 inches wide, units on every axis, one colour and one marker per language.
 
-The colours are Okabe and Ito's (Color Universal Design, 2008): they stay apart for the colour-blind, and the markers
-keep lines apart in black and white. F1 is in points (100 = perfect) everywhere.
+The colours are Okabe and Ito's (Color Universal Design, 2008), which colour-blind readers can tell apart; markers do so
+in black and white. F1 is always in points (100 = perfect).
 """
 
 import math
@@ -20,15 +20,15 @@ COLOURS = {"de": "#0072B2", "fr": "#D55E00", "it": "#009E73", "en": "#CC79A7"}
 OTHER_COLOURS = ("#E69F00", "#56B4E9", "#8C510A", "#555555")
 MARKERS = {"de": "o", "fr": "s", "it": "^", "en": "D"}
 OTHER_MARKERS = "vPX<>*h"
-WIDTH, DPI = 7.0, 200  # inches, dots an inch
+WIDTH, DPI = 7.0, 200  # inches, dots per inch
 PANELS = 3  # side by side
 Line = tuple[Sequence[float], Sequence[float]]  # x, y
 Estimate = tuple[float, float, float]  # F1 and its 95 % interval
 
 
 def styles(langs: Sequence[str], names: Sequence[str]) -> dict[str, dict]:
-    """How each of `names` is drawn: always the same for de, fr, it, en, for others by their place among the report's
-    `langs`, so that a language has one colour throughout."""
+    """How each of `names` is drawn: fixed for de, fr, it and en; others by position in the report's `langs`, so that a
+    language has the same colour throughout."""
     others = [lang for lang in dict.fromkeys([*langs, *names]) if lang not in COLOURS]
     colours = COLOURS | {lang: OTHER_COLOURS[i % len(OTHER_COLOURS)] for i, lang in enumerate(others)}
     markers = MARKERS | {lang: OTHER_MARKERS[i % len(OTHER_MARKERS)] for i, lang in enumerate(others)}
@@ -45,12 +45,12 @@ def plain(axes: Axes) -> None:
 
 
 def rounded(sentences: float) -> str:
-    """An interpolated number with no more digits than it deserves."""
+    """An interpolated number, rounded to its accuracy."""
     return f"{round(sentences, -1 if sentences < 1000 else -2):,.0f}"
 
 
 def heat_map(tables: Mapping[str, Mapping[str, Mapping[str, Sequence[float] | None]]], langs: Sequence[str]) -> Figure:
-    """Tables side by side on one scale: title -> row -> language -> F1, perhaps with its interval, or None."""
+    """Tables side by side on one scale: title -> row -> language -> F1, with or without interval, or None."""
     rows = max(len(table) for table in tables.values())
     figure = Figure((WIDTH, 1.3 + 0.52 * rows), dpi=DPI, layout="constrained")
     places = figure.subplots(1, len(tables), squeeze=False)[0]
@@ -85,7 +85,7 @@ def learning_curve(langs: Sequence[str], lang: str, points: Sequence[tuple[int, 
                    zero_shot: tuple[str, Estimate] | None, published: Mapping[int, float],
                    crossing: float | None) -> Figure:
     """Test F1 by number of labelled sentences on a logarithmic axis, with 95 % intervals; the published curve is
-    validation F1. `zero_shot`: name of the training set without `lang`, F1."""
+    validation F1. `zero_shot`: name and F1 of a run trained without `lang`."""
     figure = Figure((WIDTH, 3.4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     plain(axes)
@@ -121,14 +121,14 @@ def learning_curve(langs: Sequence[str], lang: str, points: Sequence[tuple[int, 
 
 def panels(langs: Sequence[str], lines: Mapping[str, Mapping[str, Line]], x: str, y: str, diagonal: bool = False,
            black: str = "") -> Figure:
-    """A small chart a title, with a line a language; `black` is a line that is no language, `diagonal` adds y = x."""
+    """One small chart per title, one line per language; `black`: a line that is not a language; `diagonal`: y = x."""
     columns = min(PANELS, len(lines))
     rows = math.ceil(len(lines) / columns)
     figure = Figure((max(3.2, WIDTH * columns / PANELS), 0.5 + 1.75 * rows), dpi=DPI, layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
     names = list(dict.fromkeys(name for panel in lines.values() for name in panel))
     style = styles(langs, names) | {black: {"color": "black", "linestyle": "--", "linewidth": 1.2}}
-    for axes, (title, panel) in zip(grid, lines.items(), strict=False):  # the last row may have room left
+    for axes, (title, panel) in zip(grid, lines.items(), strict=False):  # the last row may have empty places
         plain(axes)
         axes.set_title(title, fontsize=8, parse_math=False)
         if diagonal:
@@ -149,7 +149,7 @@ def panels(langs: Sequence[str], lines: Mapping[str, Mapping[str, Line]], x: str
 
 
 def save(figure: Figure, path: Path) -> np.ndarray:
-    """Write a PNG; the same as (height, width, 3) uint8 for TensorBoard."""
+    """Write a PNG; returns the image as (height, width, 3) uint8 for TensorBoard."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     image = np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,9 +1,8 @@
-"""Tables and figures over many runs: REPORT.md, figures/*.png, and the same for TensorBoard in report/.
+"""Tables and plots for many runs: REPORT.md, figures/*.png, and the same for TensorBoard in report/.
 
-Everything comes from the runs' results.json and predictions, so that a report costs seconds and needs no model; the
-data are read again for the data table alone, which is left out where they are not at hand. A study that is not finished
-has dashes. The published figures stand beside ours only for a test set of the published size: on other sentences they
-say nothing.
+Everything comes from the runs' results.json and predictions, so a report takes seconds and needs no model. Only the
+data table reads the data again; it is left out if they are missing. Unfinished runs are dashes. Published results are
+compared only on a test set of the published size: for other sentences they mean nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,12 +17,12 @@ from ner.evaluation import board
 from ner.files import write_whole
 from ner.options import Options, UserError, as_recipe, resolve
 
-FEWEST_WORDS = 20  # of a bin in a reliability diagram
+FEWEST_WORDS = 20  # per bin of a reliability diagram
 
 
 def differences(rows: Matrix, langs: Sequence[str]) -> list[tuple[str, str, dict | None]]:
-    """(what minus what, language, row of `compare`) for every row against the first, and all against each; None where
-    the two were not tested on the same sentences."""
+    """(what minus what, language, row of `compare`) for every row against the first, and all against each; None if the
+    two were not tested on the same sentences."""
     first = next(iter(rows), "")
     pairs = [(label, first) for label in list(rows)[1:]] + [("all", "each")] * ({"all", "each"} <= set(rows))
     result = []
@@ -41,7 +40,7 @@ def differences(rows: Matrix, langs: Sequence[str]) -> list[tuple[str, str, dict
 
 
 def write_report(folder: Path, planned: Mapping[str, Options]) -> list[Path]:
-    """Write the report on all runs in `folder` into it; returns what was written. ``UserError`` where there is none."""
+    """Write a report on all runs in `folder` there; returns the paths written. ``UserError`` if there is no run."""
     runs = collect(folder, planned)
     langs = survey.union(run.options["eval_langs"] for run in runs)
     drawn: dict[str, plots.Figure] = {}
@@ -73,7 +72,7 @@ def matrix_part(rows: Matrix, langs: Sequence[str], drawn: dict) -> str:
     theirs = notes.published(rows, langs)
     shown = {"test F1 with 95 % interval": ours} | ({notes.PUBLISHED_NAME: theirs} if theirs else {})
     parts = ["## F1 by training and test language\n", "Micro F1 on the test sets in points, with 95 % bootstrap "
-             "intervals over sentences. `each`: the language evaluated on is the only one trained on.\n",
+             "intervals over sentences. `each`: trained only on the language of the test set.\n",
              markdown_table(["fine-tuned on", *langs],
                             [[label, *map(points, row.values())] for label, row in ours.items()])]
     if ours:
@@ -92,7 +91,7 @@ def difference_part(rows: Matrix, langs: Sequence[str]) -> str:
               f"{100 * row['difference']:+.1f} ({100 * row['interval'][0]:+.1f} to {100 * row['interval'][1]:+.1f})",
               compare.p_value(row["p"]), compare.p_value(row["p_randomisation"])]
              if row else [what, lang, "other test sentences", DASH, DASH] for what, lang, row in found]
-    return "\n".join(["## Differences\n", "Both models on the same test sentences: difference of F1 in points with "
+    return "\n".join(["## Differences\n", "Both models on the same test sentences: difference in F1 (points) with "
                       "95 % interval, and two-sided p of the paired bootstrap and of approximate randomisation.\n",
                       markdown_table(["", "language", "difference", "p bootstrap", "p randomisation"], cells),
                       notes.gains([(what, lang, row) for what, lang, row in found if row])])
@@ -136,7 +135,7 @@ def training_part(runs: Sequence[ReportedRun], langs: Sequence[str], drawn: dict
         "## Training curves\n",
         picture(drawn, "validation_f1", plots.panels(langs, f1, "epoch", "validation F1 (points)"),
                 "validation F1 by epoch"),
-        picture(drawn, "loss", plots.panels(langs, loss, "epoch", "loss (nats a word)", black="training"),
+        picture(drawn, "loss", plots.panels(langs, loss, "epoch", "loss (nats per word)", black="training"),
                 "loss by epoch, training (mean over the epoch, with dropout) and validation")])
 
 
@@ -144,14 +143,14 @@ def runs_part(runs: Sequence[ReportedRun], langs: Sequence[str]) -> str:
     def cells(run: ReportedRun) -> list[str]:
         return [points(run.estimate(lang), (run.test(lang) or {}).get("f1_sd")) for lang in langs]
 
-    def unseen(figures: dict | None) -> str:
-        figures = figures or {}
-        found = figures.get("f1_unseen")
+    def unseen(metrics: dict | None) -> str:
+        metrics = metrics or {}
+        found = metrics.get("f1_unseen")
         if found is None:
             return DASH
-        ends = figures.get("f1_unseen_ci95")
+        ends = metrics.get("f1_unseen_ci95")
         text = points((found, *ends)) if ends else f"{100 * found:.1f}"
-        return f"{text}, {figures.get('unseen_sentences') or 0:,.0f}"
+        return f"{text}, {metrics.get('unseen_sentences') or 0:,.0f}"
 
     head = [[run.name, "-".join(run.options["train_langs"]) if run.train or not run.results else DASH,
              f"{run.train['sentences']:,}" if run.train else DASH] for run in runs]
@@ -159,16 +158,16 @@ def runs_part(runs: Sequence[ReportedRun], langs: Sequence[str]) -> str:
              markdown_table(["run", "languages", "sentences", *langs],
                             [[*first, *cells(run)] for first, run in zip(head, runs, strict=True)])]
     if any(unseen(run.test(lang)) != DASH for run in runs for lang in langs):
-        parts += ["The same on test sentences whose words are not among the run's training sentences, and how many "
-                  "these are:\n",
+        parts += ["The same for test sentences that do not occur (word for word) in the run's training data, and "
+                  "their number:\n",
                   markdown_table(["run", *langs],
                                  [[run.name, *(unseen(run.test(lang)) for lang in langs)] for run in runs])]
     return "\n".join(parts)
 
 
 def calibration_part(runs: Sequence[ReportedRun], rows: Matrix, langs: Sequence[str], drawn: dict) -> str:
-    def ece(figures: dict | None) -> str:
-        return f"{100 * figures['ece']:.2f}" if figures and figures.get("ece") is not None else DASH
+    def ece(metrics: dict | None) -> str:
+        return f"{100 * metrics['ece']:.2f}" if metrics and metrics.get("ece") is not None else DASH
 
     if all(ece(run.test(lang)) == DASH for run in runs for lang in langs):
         return ""
@@ -180,13 +179,13 @@ def calibration_part(runs: Sequence[ReportedRun], rows: Matrix, langs: Sequence[
         if lines:
             diagrams[run.name] = lines
     parts = ["## Calibration\n", "Expected calibration error over words (15 bins) on the test sets, in points of "
-             "probability. Most words are no entity and easy, so a small figure is no praise.\n",
+             "probability. Most words are outside entities and easy, so a low value means little.\n",
              markdown_table(["run", *langs], [[run.name, *(ece(run.test(lang)) for lang in langs)] for run in runs])]
     if diagrams:
         figure = plots.panels(langs, diagrams, "confidence (probability of the predicted tag)", "accuracy",
                                 diagonal=True)
         parts.append(picture(drawn, "reliability", figure, "accuracy by confidence"))
-        parts.append(f"Below the diagonal: overconfident. Bins of fewer than {FEWEST_WORDS} words are left out.\n")
+        parts.append(f"Below the diagonal: overconfident. Bins with fewer than {FEWEST_WORDS} words are left out.\n")
     return "\n".join(parts)
 
 
@@ -198,8 +197,8 @@ def speed_part(runs: Sequence[ReportedRun]) -> str:
         return ""
     header = ["run", "sentences", "steps", "training (min)", "sentences/s", "subwords/s", "peak memory (MiB)",
               "processes"]
-    text = ("Minutes and rates of the training steps alone, without evaluation; peak memory of the main process over "
-            "the whole run (resident, or allocated on the GPU).\n")
+    text = ("Minutes and rates are for training steps only, without evaluation. Peak memory is that of the main "
+            "process over the whole run (resident, or allocated on the GPU).\n")
     return "\n".join(["## Speed and memory\n", text, markdown_table(header, lines), notes.versions(runs)])
 
 
@@ -207,7 +206,7 @@ def data_part(runs: Sequence[ReportedRun]) -> str:
     try:
         groups = survey.load([resolve(run.options) for run in runs])
     except UserError:
-        return "## Data\n\nThe data are not at hand, so nothing is counted here.\n"
+        return "## Data\n\nThe data were not found, so there are no counts.\n"
     parts = ["## Data\n"]
     for group in groups:
         header = ["split", "language", "sentences", "words", *map(escape, group.tags.types), "also in train",
@@ -217,7 +216,7 @@ def data_part(runs: Sequence[ReportedRun]) -> str:
                   *(share(row.repeated.get(earlier), row.sentences) for earlier in ("train", "validation"))]
                  for row in survey.rows(group.corpus, group.tags)]
         parts += [f"{notes.data_name(as_recipe(group.runs[0]))}. Runs may train on a part. `also in`: sentences "
-                  "whose exact words are in that split of the language, too.\n",
+                  "that also occur, word for word, in that split of the language.\n",
                   markdown_table(header, lines)]
     return "\n".join(parts)
 

@@ -81,7 +81,7 @@ def test_a_study_without_any_finished_run_still_has_a_report(tmp_path):
 def test_published_figures_stand_beside_test_sets_of_their_size_only(whole, tmp_path):
     text = re.sub(" +", " ", (whole[0] / "REPORT.md").read_text())
     assert "| each | 85.9 (+0.0) | 83.2 (-0.2) | 77.0 (+3.0) | 59.6 (+2.4) |" in text
-    assert "validation F1" in text and "repeats the zero-shot figure" in text
+    assert "validation F1" in text and "repeats the zero-shot result" in text
     study = make_study(tmp_path / "study", ["de", "fr", "fr-1000"])
     for path in study.glob("*/results.json"):
         results = json.loads(path.read_text())
@@ -183,7 +183,7 @@ def test_a_single_run_a_score_without_training_and_an_empty_folder(tmp_path):
     report.write_report(write_run(tmp_path / "scored", scored), {})
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "missing"):
-        with pytest.raises(UserError, match="holds no run"):
+        with pytest.raises(UserError, match="found no run"):
             report.write_report(folder, {})
     (tmp_path / "empty" / "results.json").write_text("[1]")
     with pytest.raises(UserError, match="results of a run"):

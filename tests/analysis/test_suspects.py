@@ -135,17 +135,17 @@ def test_too_few_sentences_cannot_be_halved(monkeypatch):
     training = Encoded([["Ada"]], np.array([1]), [], [("de", 0)])
     doubles.replace(monkeypatch, "build",
                     lambda options, folder, accelerator: SimpleNamespace(training=training))
-    with pytest.raises(UserError, match="1 training sentences cannot be halved"):
+    with pytest.raises(UserError, match="1 training sentences cannot be split in half; use more"):
         suspects.find(SMALL, Accelerator())
 
 
 @pytest.mark.parametrize("arguments, message", [
     (["--config", str(ROOT / "configs" / "chapter4.yaml")], "chapter4.yaml: found several runs"),
     (["--seeds", "1", "2"], "seeds: found several runs; expected the options of one"),
-    (["--output_dir", "x"], "--output_dir: means nothing to suspects"),
+    (["--output_dir", "x"], "--output_dir: has no effect on suspects"),
     (["--share", "0"], "--share: expected a number above 0 and up to 1, found 0.0"),
     (["--epoch", "2"], "unknown option 'epoch'; did you mean 'epochs'?"),
-    (["--output", f"{__file__}/new/s.tsv"], "test_suspects.py is no folder that can be written to; name another"),
+    (["--output", f"{__file__}/new/s.tsv"], "test_suspects.py is not a writable folder; name another"),
 ])
 def test_mistakes_on_the_command_line(arguments, message, capsys):
     assert script.main(["suspects", *arguments]) == 2
