@@ -1,10 +1,9 @@
-"""What each arm of the benchmark (ner/benchmark.py) does, in a process of its own.
+"""The arms of the benchmark (ner/benchmark.py), each in its own process.
 
-Every arm reports to the process that started it and waits after each report until it is its turn again: first what it
-is about (a dict), then a `Step` for each training step, then the sentences/s of each evaluation. It ends when nobody
-listens any more, and at once when its parent is dead.
+An arm reports to its parent and waits after each report for its next turn: first a dict about itself, then a `Step` per
+training step, then the sentences/s of each evaluation. It ends when its parent closes the pipe or dies.
 
-What an arm needs is imported by itself, so that no arm's memory holds what is another's.
+Every arm imports what it needs by itself, so that its memory does not include the imports of another.
 """
 
 import collections
@@ -25,10 +24,10 @@ EVALUATIONS = 3
 
 
 class Step(NamedTuple):
-    """What an arm reports of a training step."""
+    """An arm's report on one training step."""
 
     seconds: float
-    lengths: list[int]  # real tokens of every window
+    lengths: list[int]  # real tokens per window
     slots: int  # of the padded batch
     words: int  # labelled
     memory: float  # peak of the process so far, in MiB
@@ -43,7 +42,7 @@ def options_of(args) -> Options:
 
 
 def ours(args, report) -> None:
-    """Steps and evaluation of this project: the real pieces, timed from outside."""
+    """Training steps and evaluation of this project, timed from outside."""
     from accelerate import Accelerator
 
     from ner.data import encoded
@@ -77,7 +76,7 @@ def ours(args, report) -> None:
 
 
 def glued(training, subwords: int):
-    """Sentences of exactly `subwords`, from neighbouring ones put together: same words, another length."""
+    """Sentences of exactly `subwords`, made by joining neighbours: same words, other lengths."""
     import numpy as np
 
     windows = [window for sentence in training.windows for window in sentence]
@@ -117,7 +116,7 @@ def trainer(args, report, grouped: bool) -> None:
         return Dataset.from_list([{"input_ids": w.input_ids.tolist(), "attention_mask": [1] * len(w.input_ids),
                                    "labels": w.labels.tolist()} for sentence in windows for w in sentence])
 
-    fetched: collections.deque[tuple[list[int], int, int]] = collections.deque()  # its loader is a batch ahead
+    fetched: collections.deque[tuple[list[int], int, int]] = collections.deque()  # its loader is one batch ahead
     started: list[float] = []
 
     class Turns(TrainerCallback):
@@ -158,7 +157,7 @@ def trainer(args, report, grouped: bool) -> None:
 
 
 def end_with_parent() -> None:
-    """Even in the middle of a step, which takes minutes with large batches."""
+    """End this process when its parent dies, even within a step: with large batches a step takes minutes."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "an arm is started by another process"
 
@@ -170,7 +169,7 @@ def end_with_parent() -> None:
 
 
 def serve(arm: str, args, pipe) -> None:
-    """The life of an arm's process: whatever it reports is sent, and it goes on when its turn comes."""
+    """Run an arm: send its reports, and wait for its turn after each."""
 
     def report(result) -> None:
         try:
@@ -179,7 +178,7 @@ def serve(arm: str, args, pipe) -> None:
         except (EOFError, ConnectionError):
             sys.exit()  # nobody is listening any more
 
-    sys.stdout = sys.stderr  # the table alone goes to standard output
+    sys.stdout = sys.stderr  # standard output is for the table only
     end_with_parent()
     try:
         if arm == "ours":

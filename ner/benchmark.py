@@ -1,20 +1,22 @@
-"""Speed and memory against ``transformers.Trainer``: ``python -m ner.benchmark [--data_dir DIR]``.
+"""Measure speed and memory against `transformers.Trainer`.
 
-Three arms (ner/arms.py) do the same job with the same encoder, sentences and threads: this project, the Trainer, and
-the Trainer with ``group_by_length``. Each is a fresh process, because the peak memory of a process never falls; all
-three live at once (16 GB with the built-in encoder) and take turns of five steps, so that a drift of the machine's
-speed falls on all alike. Its own matrix-multiply rate is measured between the turns.
+Three arms do the same job with the same encoder, sentences and threads: this
+project, the Trainer, and the Trainer with `group_by_length`. They run at the
+same time (16 GB with the built-in encoder) in separate processes and take turns
+of five steps, so that a drift of the machine's speed affects all of them.
 
-A rate is a total over the steps of an arm but the first three, in which memory is first touched: sentences, or real
-tokens, by seconds. 50 steps are kept because the grouped Trainer sorts 50 batches at a time, longest first: its median
-step is one of its short ones and its first 20 are its longest, so neither is its speed; both are printed, too
-(``median_ratio_*``, ``first_20_*``). An evaluation is the whole test set, the median of three.
+Rates are totals over all steps but the first three. The grouped Trainer sorts
+50 batches at a time, longest first, so only a multiple of 50 steps shows its
+speed; `median_ratio_*` and `first_20_*` show what parts of a cycle would.
+Evaluation is the median of three passes over the test set.
 
-Ratios are ours by the peer's: above 1 is faster, and for memory below 1 is less. ``gemm_share`` is the part of the
-matrix-multiply rate at which a step's FLOPs are done. Ratios hold within one run; times of two runs do not compare.
-``--scale`` shows how speed and memory grow with the number of sentences and with their length instead.
+Ratios are ours divided by the peer's: above 1 is faster, or for memory below 1
+is less. `gemm_share` is the share of the machine's matrix-multiply rate at
+which a step runs. Compare ratios within one run only, not times between runs.
+`--scale` measures instead how speed and memory grow with the number and length
+of sentences.
 
-What was measured so far, and what bounds it: docs/speed.md.
+Results and how they are measured: docs/speed.md.
 """
 
 import argparse
@@ -33,8 +35,8 @@ from ner import arms
 from ner.arms import ARMS, EVALUATIONS, Step
 from ner.options import UserError
 
-DROPPED = 3  # steps at the start, in which memory is first touched
-TURN = 5  # steps; the first of a turn finds cold caches and is a few per cent slower
+DROPPED = 3  # first steps, in which memory is first touched
+TURN = 5  # steps; the first of a turn has cold caches and is a few per cent slower
 SCALE_SENTENCES, SCALE_SUBWORDS = (1_000, 4_000, 12_580), (16, 64, 256)
 
 
@@ -53,19 +55,19 @@ def gemm_rate() -> float:
 
 
 def flops(lengths: list[int], words: int, layers: int, hidden: int, intermediate: int) -> int:
-    """What has to be computed in a training step on windows of `lengths` tokens, `words` of them labelled: no padding,
-    nothing behind the last attention of a token without a label; a backward pass costs two forward ones."""
+    """The necessary FLOPs of a training step on windows of `lengths` tokens, `words` of them labelled: no padding, and
+    for tokens without a label nothing after the last attention. A backward pass counts as two forward passes."""
     body = sum(layers * n * (4 * hidden**2 + 2 * hidden * intermediate + 2 * n * hidden) for n in lengths)
     return 6 * (body - (sum(lengths) - words) * (hidden**2 + 2 * hidden * intermediate))
 
 
 def rate_of(steps: list[Step]) -> float:
-    """Sentences/s, as totals."""
+    """Sentences/s, as total sentences over total time."""
     return sum(len(step.lengths) for step in steps) / sum(step.seconds for step in steps)
 
 
-def figures(steps: list[Step], evaluations: list[float]) -> dict:
-    """Of an arm: totals over its steps but the first ones, with the median step beside them; the median evaluation."""
+def summary(steps: list[Step], evaluations: list[float]) -> dict:
+    """The table row of an arm: rates over all steps but the first, rate of the median step, median evaluation."""
     kept = steps[DROPPED:]
     tokens = sum(sum(step.lengths) for step in kept)
     return {"sentences/s": rate_of(kept), "median": statistics.median(rate_of([step]) for step in kept),
@@ -75,12 +77,12 @@ def figures(steps: list[Step], evaluations: list[float]) -> dict:
 
 @contextmanager
 def process(arm: str, args):
-    """An arm in a fresh process: its first report, and a function that gives it a turn and returns what it reports."""
+    """An arm in a new process: its first report, and a function that gives it a turn and returns its next report."""
     context = multiprocessing.get_context("spawn")
     pipe, its = context.Pipe()
     worker = context.Process(target=arms.serve, args=(arm, args, its))
     worker.start()
-    its.close()  # so that a process that dies ends the waiting for it
+    its.close()  # so that we stop waiting if the process dies
 
     def next_report():
         try:
@@ -88,13 +90,13 @@ def process(arm: str, args):
         except (EOFError, ConnectionError):
             worker.join()
             raise UserError(f"{arm}: its process died with status {worker.exitcode}; "
-                            f"what it said stands above") from None
+                            f"see its output above") from None
         if isinstance(result, UserError):
             raise result
         return result
 
     def turn():
-        with suppress(ConnectionError):  # a process that died is found out in the next line
+        with suppress(ConnectionError):  # a dead process is detected in the next line
             pipe.send(None)
         return next_report()
 
@@ -110,7 +112,7 @@ def screen(rows: list[list[str]], header: list[str]) -> str:
 
 
 def compare(args) -> dict:
-    """All arms in turn, a few steps each: prints the table; the ratios."""
+    """Run all arms in turns of a few steps; prints the table and returns the ratios."""
     steps: dict[str, list[Step]] = {arm: [] for arm in ARMS}
     evaluations: dict[str, list[float]] = {arm: [] for arm in ARMS}
     rates, shares = [], []
@@ -122,20 +124,20 @@ def compare(args) -> dict:
             for arm, turn in turns.items():
                 steps[arm] += [turn() for _ in range(min(TURN, args.steps - first))]
                 rates.append(gemm_rate())
-            rate = (before + rates[-len(ARMS)]) / 2  # around our own steps
+            rate = (before + rates[-len(ARMS)]) / 2  # around our steps
             shares += [flops(step.lengths, step.words, *about["shape"]) / step.seconds / rate
                        for step in steps["ours"][first:]]
         for _ in range(EVALUATIONS):
             for arm, turn in turns.items():
                 evaluations[arm].append(turn())
-    table = {arm: figures(steps[arm], evaluations[arm]) for arm in ARMS}
+    table = {arm: summary(steps[arm], evaluations[arm]) for arm in ARMS}
     print(screen([[arm, f"{row['sentences/s']:.1f}", f"{row['median']:.1f}", f"{row['tokens/s']:.0f}",
                    f"{row['evaluation']:.1f}", f"{row['memory MiB']:.0f}", f"{row['padding']:.0%}"]
                   for arm, row in table.items()], list(table["ours"])))
-    print("'median' and 'evaluation' are sentences/s, too; 'padding' is what an arm's batches hold (ours computes none "
-          f"of it); table of {about['rows']} rows\n"
+    print("'median' and 'evaluation' are also in sentences/s; 'padding' is in an arm's batches (ours does not compute "
+          f"it); embedding table of {about['rows']} rows\n"
           f"this machine multiplies fp32 matrices at {statistics.median(rates) / 1e9:.0f} GFLOP/s "
-          f"({min(rates) / 1e9:.0f} to {max(rates) / 1e9:.0f} between the turns)\n"
+          f"({min(rates) / 1e9:.0f} to {max(rates) / 1e9:.0f} between turns)\n"
           "FLOPs of a step: 6 * (layers * sum over real tokens of (4 H^2 + 2 H I + 2 n H) "
           "- tokens without a label * (H^2 + 2 H I))")
 
@@ -152,7 +154,7 @@ def compare(args) -> dict:
 
 
 def scale(args) -> dict:
-    """The same by number of sentences and by their length, of this project alone."""
+    """Speed and memory of this project alone, by number of sentences and by length."""
     result, rows = {}, []
     sizes = [(f"{n} sentences", {"sentences": n}) for n in SCALE_SENTENCES]
     lengths = [(f"{n} subwords", {"sentences": 4_000, "subwords": n, "steps": DROPPED + 4, "batch_size": 32})
@@ -161,7 +163,7 @@ def scale(args) -> dict:
         print(f"{name} ...", file=sys.stderr)
         changed = argparse.Namespace(**{**vars(args), "eval_sentences": 1, **changes})
         with process("ours", changed) as (about, turn):
-            row = figures([turn() for _ in range(changed.steps)], [turn()])
+            row = summary([turn() for _ in range(changed.steps)], [turn()])
         rows.append([name, f"{row['sentences/s']:.1f}", f"{row['tokens/s']:.0f}", f"{row['memory MiB']:.0f}",
                      str(about["rows"])])
         result[name] = {"sentences_per_second": row["sentences/s"], "memory_mib": row["memory MiB"],
@@ -173,13 +175,17 @@ def scale(args) -> dict:
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m ner.benchmark", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", help="PAN-X folder; without it the built-in corpus")
-    parser.add_argument("--model", default="e5-small", help="encoder [e5-small]")
-    parser.add_argument("--steps", type=int, default=53, help="optimizer steps an arm, the first 3 dropped [53]")
-    parser.add_argument("--batch_size", type=int, default=64, help="sentences a step [64]")
-    parser.add_argument("--eval_sentences", type=int, help="sentences to predict, three times [all of the test set]")
-    parser.add_argument("--sentences", type=int, help="training sentences to choose from [all]")
-    parser.add_argument("--scale", action="store_true", help="growth with sentences and lengths instead of the peers")
+    parser.add_argument("--data_dir", metavar="TEXT", help="PAN-X folder [default: the built-in corpus]")
+    parser.add_argument("--model", metavar="TEXT", default="e5-small", help="encoder [default: e5-small]")
+    parser.add_argument("--steps", type=int, metavar="N", default=53,
+                        help="optimizer steps per arm, the first 3 not counted [default: 53]")
+    parser.add_argument("--batch_size", type=int, metavar="N", default=64, help="sentences per step [default: 64]")
+    parser.add_argument("--eval_sentences", type=int, metavar="N",
+                        help="sentences to predict, three times [default: all of the test set]")
+    parser.add_argument("--sentences", type=int, metavar="N",
+                        help="training sentences to choose from [default: all]")
+    parser.add_argument("--scale", action="store_true",
+                        help="measure growth with number and length of sentences instead")
     args = parser.parse_args(argv, argparse.Namespace(subwords=None))
     if args.steps <= DROPPED:
         parser.error(f"--steps: expected more than {DROPPED}, found {args.steps}")

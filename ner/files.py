@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all; tables as TSV; checksums."""
+"""Files and folders written completely or not at all; TSV tables; checksums."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def write_whole(path: Path, text: str) -> None:
-    """The file is there with all of `text` or as it was before."""
+    """Write a file so that it has either all of `text` or its old content, never a part."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with open(temporary, "w", encoding="utf-8") as file:
@@ -24,11 +24,11 @@ def write_whole(path: Path, text: str) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder to be filled. When the block ends well, it takes the place of `folder`, with all of its files on
-    the disk; otherwise `folder` is as it was before."""
+    """An empty folder to fill. If the block succeeds, it replaces `folder`, with all files synced to disk; if not,
+    `folder` stays as it was."""
     temporary = folder.with_name(f".{folder.name}.tmp")
     new, old = temporary / "new", temporary / "old"
-    shutil.rmtree(temporary, ignore_errors=True)  # left by a process that was killed
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process
     try:
         new.mkdir(parents=True)
         yield new
@@ -43,13 +43,13 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def cell(value) -> str:
-    """A table cell on one line: backslash, tab and line ends are written as in C."""
+    """A table cell on one line, with backslashes, tabs and line ends escaped as in C."""
     text = f"{value:.4f}" if isinstance(value, float) else str(value)
     return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
-    """Tab-separated, UTF-8, no quotation marks.
+    """Write a tab-separated table, UTF-8, without quoting.
 
     pandas reads it with ``read_csv(path, sep="\\t", quoting=3, keep_default_na=False)``."""
     with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
@@ -58,7 +58,7 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> 
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Wait until a file, or the entries of a folder, are on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -25,10 +25,10 @@ def test_flops_by_hand():
     assert benchmark.flops([4, 4], 8, 2, 2, 3) == 2 * 6 * 2 * 4 * (16 + 12 + 16)
 
 
-def test_figures_drop_the_first_steps():
+def test_summary_drops_the_first_steps():
     slow = [Step(100.0, [5], 5, 3, 1.0)] * benchmark.DROPPED
     steps = slow + [Step(1.0, [6, 4], 12, 5, 6.0), Step(2.0, [7, 4, 3], 21, 5, 7.0)]
-    assert benchmark.figures(steps, [15.0, 1.0, 16.0]) == {
+    assert benchmark.summary(steps, [15.0, 1.0, 16.0]) == {
         "sentences/s": 5 / 3, "median": 1.75, "tokens/s": 8.0, "evaluation": 15.0, "memory MiB": 7.0,
         "padding": pytest.approx(1 - 24 / 33)}
 

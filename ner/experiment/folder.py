@@ -66,14 +66,14 @@ def share(value) -> bool:
     return number(value) and value <= 1
 
 
-FIGURES = {"f1": share, "f1_ci95?": (share, share), "sentences": count, "f1_sd?": share, "f1_unseen?": share,
+METRICS = {"f1": share, "f1_ci95?": (share, share), "sentences": count, "f1_sd?": share, "f1_unseen?": share,
            "f1_unseen_ci95?": (share, share), "unseen_sentences?": number, "ece?": share,
            "calibration?": [(share, share, number)]}
 EPOCH = {"epoch": number, "train_loss": number, "validation": {...: {"f1": share, "loss": number}}}
 TRAIN = {"sentences": count, "seconds": number, "sentences_per_second": number, "tokens_per_second": number,
          "peak_memory_mib": number, "epochs?": [EPOCH]}
 RESULTS = {"options": {}, "versions": {}, "train?": TRAIN,
-           "eval": {...: {"mean_f1": share, "mean_f1_sd?": share, ...: FIGURES}}}
+           "eval": {...: {"mean_f1": share, "mean_f1_sd?": share, ...: METRICS}}}
 
 
 def read_results(path: Path) -> dict:

@@ -63,7 +63,7 @@ def metadata(results: dict, scores: dict[str, dict]) -> str:
     """The card's YAML block: one F1 per language; language codes only where they are ISO 639; no licence."""
     options = results["options"]
     source, hub = data_source(options)
-    figures = [
+    evaluations = [
         EvalResult(task_type="token-classification", task_name="Named-entity recognition", dataset_type=hub or source,
                    dataset_name=f"{source} ({lang})", dataset_config=f"PAN-X.{lang}" if hub == PANX[1] else lang,
                    dataset_split="test", dataset_revision=options.get("revision") if hub else None, metric_type="f1",
@@ -73,16 +73,16 @@ def metadata(results: dict, scores: dict[str, dict]) -> str:
     return ModelCardData(
         language=langs, library_name="transformers", pipeline_tag="token-classification", metrics=["f1"],
         tags=["named-entity-recognition", "ner"], base_model=base_model(options), datasets=[hub] if hub else None,
-        model_name=base_name(results["name"]), eval_results=figures).to_yaml()
+        model_name=base_name(results["name"]), eval_results=evaluations).to_yaml()
 
 
 def score_table(scores: dict[str, dict], mean: float, trained: list[str]) -> str:
     """A Markdown table, one row per language; with a column of intervals if there are any."""
     lines = [["language", "F1", "95 % interval", "precision", "recall", "strict F1", "sentences"]]
     for lang, score in scores.items():
-        figures = [f"{score[key]:.3f}" for key in ("f1", "precision", "recall", "f1_strict")]
-        figures.insert(1, " to ".join(f"{bound:.3f}" for bound in score.get("f1_ci95") or ()))
-        lines.append([lang if lang in trained else f"{lang} (zero-shot)", *figures, f"{score['sentences']:,}"])
+        cells = [f"{score[key]:.3f}" for key in ("f1", "precision", "recall", "f1_strict")]
+        cells.insert(1, " to ".join(f"{bound:.3f}" for bound in score.get("f1_ci95") or ()))
+        lines.append([lang if lang in trained else f"{lang} (zero-shot)", *cells, f"{score['sentences']:,}"])
     lines.append(["mean", f"{mean:.3f}", *[""] * 5])
     if not any(score.get("f1_ci95") for score in scores.values()):
         lines = [line[:2] + line[3:] for line in lines]

@@ -1,7 +1,7 @@
-"""Attention, dropout and linear maps that are faster on a CPU; elsewhere each is PyTorch's own.
+"""Attention, dropout and linear maps that are faster on a CPU; on other devices each is PyTorch's own.
 
-Delete this file, take `nn.Dropout`, `nn.Linear` and `scaled_dot_product_attention` instead, and only the speed changes
-(docs/speed.md has the measurements).
+Replacing them with `nn.Dropout`, `nn.Linear` and `scaled_dot_product_attention` changes nothing but the speed
+(measurements: docs/speed.md).
 
 Shapes: R rows, N their width, A heads, D = H / A, T packed tokens. Attention: Vaswani et al. 2017 (arXiv:1706.03762);
 dropout: Srivastava et al. 2014 (JMLR 15).
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from ner.model.packing import Group
 
-STEPS = 2**16  # of probability
-SMALLEST = 20_480  # elements; PyTorch gives convolutions up to this, or on one thread, to slower code than oneDNN's
+STEPS = 2**16  # resolution of dropout probabilities
+SMALLEST = 20_480  # elements; up to this, or on one thread, PyTorch runs convolutions by slower code than oneDNN's
 
 
 def attend(qkv: Tensor, group: Group, heads: int, dropout: float) -> Tensor:
-    """(R * N, 3 H) queries, keys and values of a group -> (R * N, H), each token attending to the tokens of its row."""
+    """(R * N, 3 H) queries, keys and values of a group -> (R * N, H); each token attends to the tokens of its row."""
     qkv = qkv.view(group.rows, group.width, 3, heads, -1)
     if dropout and qkv.device.type == "cpu":
         mixed = WithDropout.apply(qkv, group.mask, dropout)
@@ -39,16 +39,16 @@ def by_token(x: Tensor) -> Tensor:
 
 
 class WithDropout(torch.autograd.Function):
-    """Attention with dropout of its probabilities: P = softmax(Q K' / sqrt(D)), out = (P * mask) V.
+    """Attention with dropout on its probabilities: P = softmax(Q K' / sqrt(D)), out = (P * mask) V.
 
-    Written out, forward and backward, because `scaled_dot_product_attention` has no CPU kernel with dropout and its
-    fallback copies queries, keys, values and every gradient several times; in fp32 also under autocast.
+    Forward and backward are written out, because `scaled_dot_product_attention` has no CPU kernel with dropout and its
+    fallback copies queries, keys, values and every gradient several times. In fp32, also under autocast.
     """
 
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx, qkv: Tensor, real: Tensor | None, dropout: float) -> Tensor:
-        """(R, N, 3, A, D) and (R, 1, 1, N) bool, True where a token stands -> (R, N, A, D)."""
+        """(R, N, 3, A, D) and (R, 1, 1, N) bool, True for real tokens -> (R, N, A, D)."""
         rows, width, _, heads, _ = ctx.shape = qkv.shape
         q, k, v = qkv = by_head(qkv).flatten(1, 2)  # (3, R * A, N, D)
         scores = torch.bmm(q, k.mT).mul_(q.shape[-1] ** -0.5)
@@ -69,7 +69,7 @@ class WithDropout(torch.autograd.Function):
         result = grad.new_empty(3, *v.shape)
         torch.bmm((probabilities * mask).mT, grad, out=result[2])
         of_scores = torch.bmm(grad, v.mT).mul_(mask)
-        # softmax: dS = P * (dP - sum(P * dP)); a masked key has P = 0 and so neither gives nor gets any
+        # softmax: dS = P * (dP - sum(P * dP)); masked keys have P = 0, so no gradient flows through them
         of_scores.sub_((of_scores * probabilities).sum(-1, keepdim=True)).mul_(probabilities).mul_(q.shape[-1] ** -0.5)
         torch.bmm(of_scores, k, out=result[0])
         torch.bmm(of_scores.mT, q, out=result[1])
@@ -77,20 +77,20 @@ class WithDropout(torch.autograd.Function):
 
 
 def scaled_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> Tensor:
-    """What dropout multiplies with, on the CPU: 0 with probability `p`, else the number that keeps the mean at 1.
+    """The factors of dropout, on the CPU: 0 with probability `p`, else the number that keeps the mean at 1.
 
-    PyTorch draws one Bernoulli number for each element, on one thread. Here one 64-bit draw of its own generator serves
-    four elements, with probabilities that are multiples of 1/65536: 0.1 becomes 0.100006, and the scale accordingly.
+    PyTorch draws one Bernoulli number per element, on one thread. Here, one 64-bit draw from its generator serves four
+    elements, so probabilities are multiples of 1/65536: 0.1 becomes 0.100006, and the scale is adjusted to it.
     """
     count, dropped = shape.numel(), round(p * STEPS)
     bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
     keep = (bits >= dropped - STEPS // 2) if dropped < STEPS else torch.zeros(count, dtype=torch.bool)
-    # Seen as bytes, because numbers of those are made six times faster than of bools.
+    # Viewed as bytes, because they convert to floats six times faster than bools.
     return keep.view(torch.uint8).view(shape).to(dtype).mul_(STEPS / max(STEPS - dropped, 1))
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout` by `scaled_mask`."""
+    """`nn.Dropout`, using `scaled_mask` on the CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.p:
@@ -101,10 +101,9 @@ class Dropout(nn.Dropout):
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """(T, I), (O, I), (O,) -> (T, O), as `torch.nn.functional.linear`; in evaluation by oneDNN.
 
-    PyTorch hands this product in fp32 to its BLAS and uses oneDNN's faster kernels for convolutions only. A linear map
-    of T tokens is a convolution of width one over a row of T pixels, and the token-major layout is the one called
-    channels last, so nothing is copied. Not in training: oneDNN prepares a kernel for every T that it has not seen
-    lately, which eats up what the kernel gains on a batch of another T at every step.
+    PyTorch uses its BLAS for fp32 products and oneDNN's faster kernels only for convolutions. A linear map of T tokens
+    is a convolution of width one over T pixels, and its token-major layout is "channels last", so nothing is copied.
+    Not in training: T differs at every step, and oneDNN prepares a kernel for every new T, which costs what it gains.
     """
     if (torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32 or x.numel() <= SMALLEST
             or torch.is_autocast_enabled("cpu") or torch.get_num_threads() == 1
@@ -115,7 +114,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` by `linear`."""
+    """`nn.Linear`, using `linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias)

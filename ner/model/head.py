@@ -1,7 +1,7 @@
-"""The head: dropout, a linear map, and everything that says what its logits mean.
+"""The head: dropout, a linear map, and the meaning of its logits.
 
-Nothing else turns logits into a loss or into tags: training minimises `loss`, evaluation takes `word_losses` and
-`decode`. Another head is a class with the same methods; `roberta` names the one that is built.
+Only this file turns logits into a loss or tags: training minimises `loss`, evaluation uses `word_losses` and `decode`.
+Another head is a class with the same methods; `roberta` imports the one to use.
 
 Shapes: W words, H hidden, K tags.
 """
@@ -18,9 +18,9 @@ from ner.tags import TagSet
 class Head(Linear):
     """Dropout and a linear map; the loss is the cross-entropy of each word's tag.
 
-    label_smoothing: probability that the loss spreads over all tags (Szegedy et al. 2016, arXiv:1512.00567).
-    class_weights: K numbers that multiply the losses of words with that gold tag. Both are for training: evaluation
-    reports the plain cross-entropy.
+    label_smoothing: probability spread over all tags (Szegedy et al. 2016, arXiv:1512.00567).
+    class_weights: K factors for the losses of words with that gold tag. Both apply to training only; evaluation reports
+    the plain cross-entropy.
     """
 
     def __init__(self, config) -> None:
@@ -43,7 +43,7 @@ class Head(Linear):
             self.class_weights = [options.class_weights.get(name.split("-", 1)[-1], 1.0) for name in tags.names]
 
     def initialise(self, std: float, generator: torch.Generator) -> None:
-        """New weights, as transformers draws them: normal, no bias."""
+        """New weights, drawn as in transformers: normal, with zero bias."""
         with torch.no_grad():
             self.weight.copy_(torch.randn(self.weight.shape, generator=generator) * std)
             self.bias.zero_()
@@ -55,17 +55,17 @@ class Head(Linear):
     def loss(self, logits: Tensor, labels: Tensor, words: list[int] | None) -> Tensor:
         """What training minimises, in nats: a sum over the words, so that micro-batches and processes add up.
 
-        logits: (W, K) fp32, labels: (W,), words: how many of the W each window owns, for a head that looks at sequences
-        (None where the caller of the model does not say).
+        logits: (W, K) fp32, labels: (W,), words: how many of the W each window owns, for heads that work on sequences
+        (None if the caller of the model does not pass it).
         """
         weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
         return F.cross_entropy(logits, labels, weights, reduction="sum", label_smoothing=self.label_smoothing)
 
     def word_losses(self, logits: Tensor, labels: Tensor, words: list[int]) -> Tensor:
-        """(W,) -log p(label), in nats; arguments as for `loss`."""
+        """(W,) -log p(label), in nats; arguments as in `loss`."""
         return -logits.log_softmax(-1).gather(1, labels[:, None])[:, 0]
 
     def decode(self, logits: Tensor, words: list[int]) -> tuple[Tensor, Tensor]:
-        """(W,) the predicted label of each word and (W,) its probability; arguments as for `loss`."""
+        """(W,) the predicted label of each word and (W,) its probability; arguments as in `loss`."""
         best, label = logits.log_softmax(-1).max(-1)
         return label, best.exp()

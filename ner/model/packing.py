@@ -1,12 +1,12 @@
 """Padded <-> packed: tensors of real tokens only, and the groups of rows in which attention runs.
 
-Trade-off. Everything but attention is computed a token at a time, so it runs on the T real tokens of a batch of B x L
-slots. Attention needs rows, so the packed tokens are laid out again as rows, but in a few groups of alike length: rows
-come sorted by length from the collator, so each group is a contiguous slice and pads almost nothing. One row a group
-would pad nothing at all and spends the time on calls instead; one group is the usual padding.
-The two index functions are each other's gradient, which PyTorch's own (an addition into possibly doubled places) is not
-told: a copy is several times faster on a CPU. Unpadding once before the first layer follows NVIDIA's MLPerf BERT and
-ModernBERT (Warner et al. 2024, arXiv:2412.13663).
+Everything but attention works on single tokens, so it runs on the T real tokens of a batch of B x L slots. Attention
+needs rows, so packed tokens are laid out as rows again, in a few groups of similar length. Rows come sorted by length
+from the collator, so each group is a contiguous slice with almost no padding. Unpadding once before the first layer
+follows NVIDIA's MLPerf BERT and ModernBERT (Warner et al. 2024, arXiv:2412.13663).
+
+Scatter and gather are each other's gradient. PyTorch's own gradient would add, because it does not know that no index
+occurs twice; a copy is several times faster on a CPU.
 """
 
 from itertools import pairwise
@@ -17,23 +17,23 @@ from torch import Tensor
 
 
 class Group(NamedTuple):
-    """Rows of alike length, padded to `width`."""
+    """Rows of similar length, padded to `width`."""
 
     rows: int
     width: int
-    mask: Tensor | None  # (rows, 1, 1, width) bool, True where a token stands; None where no row is padded
+    mask: Tensor | None  # (rows, 1, 1, width) bool, True for real tokens; None if no row is padded
 
 
 class Layout(NamedTuple):
-    """The padded rows of all groups, one group behind the other: `size` slots, in which the T packed tokens stand."""
+    """The padded rows of all groups, one group after another: `size` slots that hold the T packed tokens."""
 
     groups: list[Group]
-    slots: Tensor | None  # (T,) slot of each token; None where no row is padded
+    slots: Tensor | None  # (T,) slot of each token; None if no row is padded
     size: int
 
 
 class Scatter(torch.autograd.Function):
-    """``out[index] = x`` into `size` rows of zeros; no index stands twice, so the gradient is ``grad[index]``."""
+    """``out[index] = x`` into `size` rows of zeros; no index occurs twice, so the gradient is ``grad[index]``."""
 
     @staticmethod
     def forward(ctx, x: Tensor, index: Tensor, size: int) -> Tensor:
@@ -47,7 +47,7 @@ class Scatter(torch.autograd.Function):
 
 
 class Gather(torch.autograd.Function):
-    """``x[index]``; no index stands twice, so the gradient is copied into zeros instead of added."""
+    """``x[index]``; no index occurs twice, so the gradient is copied into zeros instead of added."""
 
     @staticmethod
     def forward(ctx, x: Tensor, index: Tensor) -> Tensor:
@@ -67,16 +67,16 @@ def token_index(attention_mask: Tensor) -> Tensor:
 
 
 def positions(lengths: list[int], first: int) -> Tensor:
-    """(T,) position of each packed token in its own row, counted from `first`: [2, 1], 2 -> [2, 3, 2]."""
+    """(T,) position of each packed token in its row, counted from `first`: [2, 1], 2 -> [2, 3, 2]."""
     rows = torch.tensor(lengths)
     starts = torch.cumsum(rows, 0) - rows
     return torch.arange(int(rows.sum())) - torch.repeat_interleave(starts, rows) + first
 
 
 def boundaries(lengths: list[int], groups: int) -> list[int]:
-    """Row numbers at which a new group begins (and the end), so that the groups hold about equally many tokens.
+    """Row numbers at which groups begin (and the end), so that all groups have about the same number of tokens.
 
-    [9, 5, 4, 2, 2], 2 -> [0, 2, 5]. Rows of one length stay together: a group of them needs no mask.
+    [9, 5, 4, 2, 2], 2 -> [0, 2, 5]. Rows of equal length stay together, because a group of them needs no mask.
     """
     cuts, seen, total = [0], 0, sum(lengths)
     for row, length in enumerate(lengths):
@@ -87,7 +87,7 @@ def boundaries(lengths: list[int], groups: int) -> list[int]:
 
 
 def attention_layout(lengths: list[int], groups: int, device: torch.device) -> Layout:
-    """The layout of attention for rows of `lengths` tokens; built on the host, so that nothing waits for the device."""
+    """The attention layout for rows of `lengths` tokens; built on the host, so that nothing waits for the device."""
     found, filled = [], []
     cuts = boundaries(lengths, groups)
     for first, last in pairwise(cuts):

@@ -1,10 +1,8 @@
-"""RoBERTa's body with a dropout-plus-linear head for token classification; parameter names as in transformers.
+"""RoBERTa's body with a head for token classification; parameter names as in transformers.
 
-Trade-off. The model is written out (no base class, no options but the configuration's), so that it can be read and
-changed in one place, and it works on packed tokens (`packing`): of the slots of a padded batch only the real ones are
-computed, and behind the last attention only the subwords whose logits are wanted (the first ones of words: about half
-of the tokens). ``attention="padded"`` is the plain way on the same weights; both give the same logits, and tests hold
-them to each other and to transformers. Checkpoints go both ways untouched.
+It works on packed tokens (`packing`): padding is never computed, and after the last attention only the subwords whose
+logits are wanted (the first ones of words). ``attention="padded"`` computes everything from the same weights; tests
+compare both with each other and with transformers.
 
 Shapes: B sentences, L padded length, T packed tokens, H hidden, A heads, V vocabulary, K tags.
 Architecture: Liu et al. 2019 (arXiv:1907.11692), Conneau et al. 2020 (arXiv:1911.02116).
@@ -20,7 +18,7 @@ from ner.model.head import Head
 
 ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
 GROUPS = 4  # of rows in packed attention
-ROWS = 8  # a group in evaluation: lengths there are so alike that most groups then need no mask, 2 to 4 % less time
+ROWS = 8  # per group in evaluation: lengths there are so similar that most groups then need no mask
 
 
 class Embeddings(nn.Module):
@@ -41,7 +39,7 @@ class Embeddings(nn.Module):
 
 
 def is_plain(part: nn.Module) -> bool:
-    """Whether a linear map is only its weight and bias, so that these may be used without calling it."""
+    """Whether a linear map is just weight and bias, so that these may be used without calling it."""
     return type(part) is Linear and not (part._forward_hooks or part._forward_pre_hooks)
 
 
@@ -58,9 +56,9 @@ class SelfAttention(nn.Module):
         """(T, H) -> (T, H), each token attending to the tokens of its own row."""
         parts = (self.query, self.key, self.value)
         if all(map(is_plain, parts)):
-            # One product instead of three: an addition of gradients less for each, and one layout of rows for all.
+            # One product instead of three saves additions of gradients and lays out the rows only once.
             qkv = linear(x, torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))
-        else:  # an adapter, a parametrisation, a hook: whatever it does, it does when it is called
+        else:  # adapters, parametrisations and hooks only work when the module is called
             qkv = torch.cat([part(x) for part in parts], -1)  # (T, 3 H)
         if layout.slots is not None:
             qkv = packing.Scatter.apply(qkv, layout.slots, layout.size)
@@ -72,7 +70,7 @@ class SelfAttention(nn.Module):
 
 
 class AddAndNorm(nn.Module):
-    """Dense, dropout, residual, LayerNorm: what closes both halves of a layer."""
+    """Dense, dropout, residual, LayerNorm: the end of both halves of a layer."""
 
     def __init__(self, inputs: int, config):
         super().__init__()
@@ -95,7 +93,7 @@ class Layer(nn.Module):
         self.activation = ACTIVATIONS[config.hidden_act]
 
     def forward(self, x: Tensor, layout: packing.Layout, wanted: Tensor | None = None) -> Tensor:
-        """(T, H) -> (T, H), or (W, H) of the W `wanted` tokens: from the mixing of tokens on, each is alone."""
+        """(T, H) -> (T, H), or (W, H) of the W `wanted` tokens: after attention, tokens are independent."""
         mixed = self.attention["self"](x, layout)
         if wanted is not None:
             mixed, x = packing.Gather.apply(mixed, wanted), packing.Gather.apply(x, wanted)
@@ -120,7 +118,7 @@ class Roberta(nn.Module):
 
 
 class TokenClassifier(nn.Module):
-    """RoBERTa and a head: padded batch in, one row of logits for each real token out, or the loss."""
+    """RoBERTa and a head: from a padded batch to one row of logits per real token, or to the loss."""
 
     def __init__(self, config, attention: str = "packed"):
         super().__init__()
@@ -135,10 +133,10 @@ class TokenClassifier(nn.Module):
         """(B, L) ids and mask -> (T, K) logits of the real tokens, in reading order, or (W, K) of the `wanted` ones;
         with `labels` (B, L) the loss instead, summed over the words, which are the `wanted` tokens.
 
-        The loss is computed in here, because a wrapper for several processes sees only what happens in a forward pass.
-        `lengths` (real tokens in each row) and `slots` (`packing.token_index` of the mask) come with every batch of the
-        collator; without them they are read from the mask, for which a GPU has to be waited for. `wanted`: places among
-        the T tokens. `words`: how many of them each row has.
+        The loss is computed here, because a wrapper for several processes sees only what happens in a forward pass.
+        `lengths` (real tokens per row) and `slots` (`packing.token_index` of the mask) come with every batch from the
+        collator; without them, they are read from the mask, which makes a GPU wait. `wanted`: indices into the T
+        tokens. `words`: how many of them each row has.
         """
         if lengths is None or slots is None:
             lengths, slots = attention_mask.sum(1).tolist(), packing.token_index(attention_mask)
@@ -160,12 +158,12 @@ class TokenClassifier(nn.Module):
             return logits
         gold = labels.flatten()[slots]
         gold = gold if wanted is None else gold[wanted]
-        if not len(gold):  # a process without a word gives all parameters a gradient, of zero: the others wait for it
+        if not len(gold):  # zero gradients for all parameters, because other processes wait for them
             return sum((0 * parameter.sum() for parameter in self.classifier.parameters()), 0 * logits.float().sum())
         return self.classifier.loss(logits.float(), gold, words)
 
 
 def freeze(model: TokenClassifier, layers: int) -> None:
-    """Keep the embeddings and the lowest `layers` as they are: no gradient, no moments, no backward pass below them."""
+    """Freeze the embeddings and the lowest `layers`: no gradients, no moments, no backward pass through them."""
     for part in (model.roberta.embeddings, *model.roberta.encoder["layer"][:layers]):
         part.requires_grad_(False)
