@@ -33,7 +33,7 @@ class TaggedSentence(NamedTuple):
 
 
 def annotated(one: TaggedSentence) -> TaggedSentence:
-    """The sentence without the words that nobody has annotated, for which no prediction is right or wrong."""
+    """The sentence without unannotated words, for which no prediction is right or wrong."""
     if UNANNOTATED not in one.gold:
         return one
     kept = [tag != UNANNOTATED for tag in one.gold]

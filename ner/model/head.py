@@ -31,10 +31,10 @@ class Head(Linear):
         self.class_weights: list[float] | None = None
 
     def configure(self, options: Options, tags: TagSet) -> None:
-        """Take the options of the loss. ``UserError`` for a type outside the tag set, or for a head whose own loss would
-        ignore them."""
+        """Set the options of the loss. ``UserError`` for a type outside the tag set, or if the head has another loss, which
+        would ignore them."""
         if (options.label_smoothing or options.class_weights) and type(self).loss is not Head.loss:
-            raise UserError("label_smoothing, class_weights: the head has a loss of its own, which ignores them")
+            raise UserError("label_smoothing, class_weights: the head's own loss ignores them; remove them")
         if unknown := options.class_weights.keys() - {"O", *tags.types}:
             raise UserError(f"class_weights: {shown(min(unknown))} is not a type of the tag set; "
                             f"expected O, {', '.join(tags.types)}")
