@@ -9,7 +9,7 @@ from tests.helpers.paths import ROOT
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder beside the repository with PAN-X and the published figures; tests that need it skip without it."""
+    """The folder next to the repository with PAN-X and the published results; tests that need it skip without it."""
     folder = ROOT.parent / "shared"
     if not (folder / "panx").is_dir():
         pytest.skip("../shared is not there")

@@ -1,4 +1,4 @@
-"""The benchmark's figures by hand and for real; its arms take turns, and end with whoever started them."""
+"""The benchmark's numbers by hand and for real; its arms take turns, and end with their parent."""
 
 import argparse
 import contextlib
@@ -41,7 +41,7 @@ def test_a_mistake_is_one_sentence(capfd, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_process_takes_turns_and_goes_when_nobody_listens():
+def test_a_process_takes_turns_and_ends_with_its_parent():
     args = argparse.Namespace(data_dir=None, model="e5-small", batch_size=4, steps=9, sentences=40, eval_sentences=4,
                               subwords=None)
     with benchmark.process("ours", args) as (about, turn):
@@ -79,7 +79,7 @@ def test_an_arm_ends_when_its_parent_is_killed():
 
 @pytest.mark.slow
 def test_all_arms_for_real(capsys):
-    """The built-in encoder and corpus, few steps: figures come out of every arm and agree with each other."""
+    """The built-in encoder and corpus, few steps: every arm reports numbers, and they agree."""
     assert benchmark.main(["--steps=4", "--batch_size=4", "--eval_sentences=12", "--sentences=40"]) == 0
     *table, last = capsys.readouterr().out.strip().split("\n")
     ratios = json.loads(last)

@@ -85,7 +85,7 @@ def test_score_writes_results_and_predictions(run, runs, capsys):
     assert snapshot(run) == before, "the run itself is only read"
 
 
-def test_score_twice_gives_the_same_figures_in_a_new_folder(run, runs, capsys):
+def test_score_twice_gives_the_same_metrics_in_a_new_folder(run, runs, capsys):
     for _ in range(2):
         assert call(capsys, "score", run, "--langs", "fr")[0] == 0
     first, second = read(runs / "known-test"), read(runs / "known-test-2")
@@ -210,7 +210,7 @@ def test_score_refuses_and_overwrites_nothing(run, tmp_path, capsys):
     assert snapshot(tmp_path) == before
 
 
-def test_weights_that_answer_with_no_numbers_are_told(run, tmp_path, capsys):
+def test_weights_with_output_that_is_not_finite_are_refused(run, tmp_path, capsys):
     """Finite ones, whose products are not."""
     folder = shutil.copytree(run, tmp_path / "run")
     path = folder / "model" / "model.safetensors"
@@ -335,7 +335,7 @@ socket.socket.connect = socket.getaddrinfo = refuse
 
 
 def process(tmp_path, *argv, standard_input="", **environment):
-    """evaluate.py in a process of its own, in which sockets are refused."""
+    """evaluate.py in a new process that refuses sockets."""
     (tmp_path / "site").mkdir(exist_ok=True)
     (tmp_path / "site" / "sitecustomize.py").write_text(NO_SOCKETS)
     env = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "HF_HOME": str(tmp_path / "hub"), **environment}

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens while they are written."""
+"""Files are complete or absent, whatever happens while they are written."""
 
 import os
 import signal

@@ -38,7 +38,7 @@ for script, *argv in json.load(sys.stdin):
 
 
 def without_sockets(folder: Path, calls: list[tuple], offline: str) -> list[list]:
-    """Exit status, errors and sockets tried of each call, in a process of its own without sockets."""
+    """Exit status, errors and sockets tried of each call, in a new process without sockets."""
     (folder / "site").mkdir()
     (folder / "site" / "sitecustomize.py").write_text(HOOK)
     (folder / "noted").write_text("")
@@ -60,7 +60,7 @@ def local_calls(folder: Path) -> list[tuple]:
             ("evaluate", "tag", run, "Bern")]
 
 
-def test_a_run_and_its_scores_try_no_socket(tmp_path):
+def test_a_run_and_its_scores_open_no_socket(tmp_path):
     """The last call shows that the hook notes what it refuses."""
     asks = ("evaluate", "tag", "someone/some-model", "Bern")
     *ours, asked = without_sockets(tmp_path, [*local_calls(tmp_path), asks], "")

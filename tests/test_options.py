@@ -30,7 +30,7 @@ def complaint(function, *arguments) -> str:
     return str(error.value)
 
 
-def test_defaults_are_right_and_nothing_changes_them():
+def test_defaults():
     assert resolve({}) == Options()
     resolve({}).train_langs.append("xx")
     assert Options().train_langs == ["de"]
@@ -156,7 +156,7 @@ dataset: =
     ("\t- a", ":1", "cannot start any token"), (b"\xff\xfea\0", "", "codec can't decode"),
     ("epochs: *a", ":1", "an alias"),
 ])
-def test_what_is_no_recipe_ends_in_one_sentence(tmp_path, text, where, problem):
+def test_invalid_recipes_end_in_one_sentence(tmp_path, text, where, problem):
     path = tmp_path / "r.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     message = complaint(read_recipe, path)
@@ -176,12 +176,12 @@ def test_a_recipe_is_a_mapping(tmp_path, text):
     assert "expected lines like 'epochs: 3', found" in complaint(from_yaml, tmp_path, text)
 
 
-def test_keys_that_are_no_names(tmp_path):
+def test_keys_that_are_not_names(tmp_path):
     assert complaint(from_yaml, tmp_path, "~: 3\n3: 4\nfalse: 5\n").split("\n") == [
         "unknown option 'null'; see --help", "unknown option '3'; see --help", "unknown option 'False'; see --help"]
 
 
-def test_recipes_that_are_not_there(tmp_path):
+def test_missing_recipes(tmp_path):
     assert "cannot read the recipe (No such file" in complaint(read_recipe, tmp_path / "none.yaml")
     assert "cannot read the recipe (Is a directory" in complaint(read_recipe, tmp_path)
     assert "embedded null byte" in complaint(read_recipe, "a\0b")
@@ -192,7 +192,7 @@ def test_empty_recipes_and_a_byte_order_mark(tmp_path):
     assert from_yaml(tmp_path, "\ufeffepochs: 4\n").epochs == 4
 
 
-def test_the_command_line_lies_on_top_of_the_recipe(tmp_path):
+def test_the_command_line_overrides_the_recipe(tmp_path):
     (tmp_path / "r.yaml").write_text("epochs: 2\nbatch_size: 8\nresume: true\n")
     recipe, path = read_arguments("", ["--epochs", "5", "--config", str(tmp_path / "r.yaml"), "--resume", "false"])
     options = resolve(recipe, path)
@@ -201,7 +201,7 @@ def test_the_command_line_lies_on_top_of_the_recipe(tmp_path):
     assert recipe["resume"] is False
 
 
-def test_the_command_line_lies_on_top_of_named_runs(tmp_path):
+def test_the_command_line_overrides_named_runs(tmp_path):
     (tmp_path / "r.yaml").write_text("epochs: 2\nruns:\n  no: {epochs: 3, seed: 1}\n  b:\n")
     recipe, _ = read_arguments("", ["--config", str(tmp_path / "r.yaml"), "--epochs", "5", "--output_dir", "x"])
     assert recipe == {"epochs": 5, "runs": {"no": {"epochs": 5, "seed": 1}, "b": None}, "output_dir": "x"}
@@ -275,7 +275,7 @@ def test_config_yaml_leads_back_to_the_same_options(tmp_path_factory, values):
     assert resolve(as_recipe(options)) == options
 
 
-def test_as_recipe_leaves_out_where_the_run_lies():
+def test_as_recipe_leaves_out_the_run_folder():
     assert set(as_recipe(Options())) == set(FIELDS) - set(NOT_IN_CONFIG)
     assert NOT_IN_CONFIG == ("output_dir", "resume")
 

@@ -1,4 +1,4 @@
-"""What a researcher adds goes right: LoRA, a CRF, rates by group, another optimizer, frozen layers, other losses.
+"""What a researcher adds works: LoRA, a CRF, rates by group, another optimizer, frozen layers, other losses.
 
 Each as a whole run (train.py) with the edit that CONTRIBUTING.md describes: that it has an effect, that it is continued
 bit for bit, that two processes take the steps of one, that the model it leaves is the model that was scored.
@@ -224,7 +224,7 @@ def test_smoothing_and_weights_change_the_training_loss_and_are_continued(recipe
     (("--label_smoothing", "1"), "label_smoothing: expected at least 0 and below 1"),
     (("--freeze", "3"), "freeze: expected at most 2, the layers of"),
     (("--freeze", "-1"), "freeze: expected at least 0")])
-def test_wrong_values_are_told(recipe, tmp_path, capsys, options, message):
+def test_wrong_values_are_reported(recipe, tmp_path, capsys, options, message):
     import train
 
     assert train.main(runs.arguments(recipe, tmp_path / "run", *options)) == 2

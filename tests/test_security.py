@@ -1,4 +1,4 @@
-"""No one gets in: no pickle and no code is run, data name no machine and no path, what comes from the Hub is pinned."""
+"""Untrusted input: no pickle is read and no code run, data cannot name machines or paths, the Hub is pinned."""
 
 import ast
 import collections
@@ -252,7 +252,7 @@ EVIL = ["../../evil", "de/../x", "/tmp/evil", "..", ".", "", "a/b", "a\\b", "de\
 
 
 @pytest.mark.parametrize("lang", EVIL)
-def test_a_language_is_no_path(tmp_path, monkeypatch, lang, capsys):
+def test_a_language_cannot_be_a_path(tmp_path, monkeypatch, lang, capsys):
     """Whatever a folder, a configuration or a column calls it."""
     folder = lexicon_folder(tmp_path / "a" / "b" / "model")
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
@@ -275,7 +275,7 @@ def test_a_language_is_no_path(tmp_path, monkeypatch, lang, capsys):
             corpora.load(Options(data_dir=str(data), **{"train_langs": ["de"], "eval_langs": ["de"], **options}))
 
 
-def test_names_that_are_none_of_a_language_are_not_listed(tmp_path):
+def test_names_that_cannot_be_languages_are_not_listed(tmp_path):
     data = write_data(tmp_path, "de")
     for name in ("a\nb", "x y", ".hidden", "pt-BR", "zh_min.nan+x"):
         shutil.copytree(data / "de", data / name)

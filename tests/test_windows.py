@@ -1,4 +1,4 @@
-"""Documents cut into windows against one window, with a model that looks at so many subwords and no further.
+"""Documents cut into windows against one window, with a model that sees a limited number of subwords.
 
 What it says of a word is a checksum of the subwords around it, so a word answered in another one's place, or by a
 window that does not show its surroundings, gets another tag. A trained model looks everywhere a little: for that one,

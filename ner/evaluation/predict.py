@@ -35,7 +35,7 @@ def predict(model, encoded: Encoded, padding: Padding, accelerator: Accelerator,
     them. ``UserError`` if the model returns anything but finite numbers."""
     model.eval()
     starts = np.concatenate([[0], np.cumsum(encoded.lengths)])
-    twins = alike(starts[:-1], encoded.windows)
+    twins = equal_windows(starts[:-1], encoded.windows)
     batches = sampling.token_batches([len(window.input_ids) for (window, _), *_ in twins], slots)
     places, columns, column, answers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0, [torch.zeros(3, 0)]
     for part in batches[accelerator.process_index :: accelerator.num_processes]:
@@ -57,7 +57,7 @@ def predict(model, encoded: Encoded, padding: Padding, accelerator: Accelerator,
     return found
 
 
-def alike(starts: np.ndarray, windows: list[list[Window]]) -> list[list[tuple[Window, int]]]:
+def equal_windows(starts: np.ndarray, windows: list[list[Window]]) -> list[list[tuple[Window, int]]]:
     """Windows grouped by equal subwords and labels, each with the number of the first word that it owns; `starts`: the
     number of the first word of each sentence."""
     found: dict[tuple[bytes, bytes], list[tuple[Window, int]]] = {}

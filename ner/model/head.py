@@ -31,8 +31,8 @@ class Head(Linear):
         self.class_weights: list[float] | None = None
 
     def configure(self, options: Options, tags: TagSet) -> None:
-        """Set the options of the loss. ``UserError`` for a type outside the tag set, or if the head has another loss, which
-        would ignore them."""
+        """Set the options of the loss. ``UserError`` for a type outside the tag set, or if the head has a loss that
+        ignores them."""
         if (options.label_smoothing or options.class_weights) and type(self).loss is not Head.loss:
             raise UserError("label_smoothing, class_weights: the head's own loss ignores them; remove them")
         if unknown := options.class_weights.keys() - {"O", *tags.types}:

@@ -40,7 +40,7 @@ class Subwords:
 
 
 def encoded(sentences, gold, lang="de"):
-    """One window a sentence, two subwords a word: 10 and 11 for the first word, 20 and 21 for the second ..."""
+    """One window per sentence, two subwords per word: 10 and 11 for the first word, 20 and 21 for the second ..."""
     windows = []
     for words in sentences:
         ids = [10 * (1 + i // 2) + i % 2 for i in range(2 * len(words))]

@@ -95,7 +95,7 @@ def test_tags_of_tensorboard_have_two_parts(written):
     assert all(tag.count("/") == 1 for tag in scalars)
 
 
-def test_nothing_is_written_beside_the_folders(written):
+def test_nothing_is_written_outside_the_folders(written):
     assert sorted(path.name for path in written.iterdir()) == ["errors", "run", "small"]
     assert not list(written.parent.glob("*evil*"))
     card = (written / "run" / "model" / "README.md").read_text()
@@ -104,7 +104,7 @@ def test_nothing_is_written_beside_the_folders(written):
 
 
 def test_a_report_on_results_from_elsewhere_writes_into_its_own_folder(tmp_path):
-    """What results.json calls a language names a figure, too."""
+    """The name of a language in results.json is also the name of a plot."""
     lang = "../../../evil"
     for count in (100, 200):
         results = fake_results("fr-250")

@@ -78,7 +78,7 @@ def test_a_study_without_any_finished_run_still_has_a_report(tmp_path):
 
 
 @pytest.mark.slow
-def test_published_figures_stand_beside_test_sets_of_their_size_only(whole, tmp_path):
+def test_published_results_are_shown_only_for_test_sets_of_their_size(whole, tmp_path):
     text = re.sub(" +", " ", (whole[0] / "REPORT.md").read_text())
     assert "| each | 85.9 (+0.0) | 83.2 (-0.2) | 77.0 (+3.0) | 59.6 (+2.4) |" in text
     assert "validation F1" in text and "repeats the zero-shot result" in text
@@ -274,7 +274,7 @@ def test_report_tests_the_rows_against_the_first(tmp_path):
     assert "- all − de: better on fr" in text
 
 
-def test_rows_that_were_tested_on_other_sentences_are_told(tmp_path):
+def test_rows_tested_on_other_sentences_are_marked(tmp_path):
     write_run(tmp_path / "de", fake_results("de"), {"test.fr.tsv": PREDICTED_B})
     write_run(tmp_path / "all", fake_results("all"), {"test.fr.tsv": PREDICTED_A.replace("Bern", "Biel")})
     report.write_report(tmp_path, {})
@@ -282,7 +282,7 @@ def test_rows_that_were_tested_on_other_sentences_are_told(tmp_path):
     assert row == ["fr", "other test sentences", "–", "–"]
 
 
-def test_a_model_that_was_only_scored_is_no_row(tmp_path):
+def test_a_model_that_was_only_scored_has_no_row(tmp_path):
     scored = fake_results("de")
     del scored["train"]
     write_run(tmp_path / "de-test", scored)
@@ -293,7 +293,7 @@ def test_a_model_that_was_only_scored_is_no_row(tmp_path):
     assert rows_under(text, "All runs")["de-test"][0] == "–"
 
 
-def test_a_run_without_suspects_is_no_point_of_the_curve(tmp_path):
+def test_a_run_without_suspects_is_not_on_the_curve(tmp_path):
     cleaned = fake_results("fr-1000")
     cleaned["options"]["exclude"] = "suspects.tsv"
     for name, results in {"fr": fake_results("fr"), "fr-250": fake_results("fr-250"), "clean": cleaned}.items():

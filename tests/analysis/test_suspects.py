@@ -49,7 +49,7 @@ def test_the_hash_knows_where_words_end():
     assert len(exclude.sentence_hash(["\ud800"])) == 16
 
 
-def test_without_leaves_out_the_listed_sentences_and_no_other(training, tmp_path):
+def test_without_leaves_out_only_the_listed_sentences(training, tmp_path):
     path = listed(tmp_path / "f.tsv", [place(training, i) for i in (0, 17, 59)])
     kept = exclude.without(training, path)
     assert kept["tokens"] == [words for i, words in enumerate(training["tokens"]) if i not in (0, 17, 59)]

@@ -118,7 +118,7 @@ ODD = ("de", "de_CH", "d.", "zh/tw", "zh%2Ftw", "a b", "mean", "", "$x^", "Züri
        "a\nb", "\ud800", "<i>", "x" * 300, "(")
 
 
-def test_whatever_a_name_holds_it_has_a_tag_of_its_own(tmp_path):
+def test_every_name_has_its_own_tag(tmp_path):
     odd = {lang: {**SCORES["fr"], "f1": i / 64, "by_type": {lang: {"f1": i / 64}}} for i, lang in enumerate(ODD)}
     with board.open_board(tmp_path) as writer:
         board.log_validation(writer, 7, odd, 0.75)
@@ -214,7 +214,7 @@ def test_nothing_of_the_picture_is_cut_off(names):
 
 
 @pytest.mark.slow
-def test_pictures_leave_no_figure_behind():
+def test_pictures_leave_no_open_figure():
     board.confusion_image(np.eye(3, dtype=int), NAMES[:3], "title")
     gc.collect()
     assert not Gcf.figs and not [thing for thing in gc.get_objects() if type(thing) is Figure]

@@ -1,4 +1,4 @@
-"""Answers put back by word number: every word once, or no figure at all; and an evaluation leaves no trace."""
+"""Answers are put back by word number: every word once, or no score at all; and evaluation has no side effects."""
 
 import random
 
@@ -105,7 +105,7 @@ def test_any_size_of_batch_gives_the_same_answers(model):
     assert all(one.labels.tolist() == data.gold.tolist() for one in found)
 
 
-def test_sentences_alike_are_computed_once_and_answered_each(model):
+def test_equal_sentences_are_computed_once_and_each_gets_an_answer(model):
     ours, tokenizer = model
     lines = [text.split() for text in ("Anna wohnt in Bern", "in Bern", "Anna wohnt in Bern", "wohnt", "in Bern")]
     data, rows = encoded(tokenizer, lines), []

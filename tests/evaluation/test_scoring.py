@@ -59,7 +59,7 @@ def test_intervals_of_types_and_means_agree_with_those_of_each_alone():
 
 
 def test_interval_of_the_mean_over_languages():
-    """Of n independent languages with alike F1 it is narrower by the square root of n; of one it is its own."""
+    """For n independent languages with similar F1 it is narrower by the square root of n; for one they are equal."""
     rng = np.random.default_rng(4)
     languages = [noisy_counts(rng, 500) for _ in range(4)]
     assert languages_interval(languages[:1]) == f1_interval(languages[0])
@@ -271,7 +271,7 @@ def test_interval_covers_the_true_f1():
 
 @pytest.mark.slow
 def test_10_000_resamples_of_10_000_sentences():
-    """Alike sentences are drawn together: in less than half the time that drawing one by one would take."""
+    """Equal sentences are drawn together: in less than half the time that drawing one by one would take."""
     rng = np.random.default_rng(0)
     counts = noisy_counts(rng, 10_000, types=4)
     rows = counts.sum(axis=1)
@@ -338,7 +338,7 @@ def test_p_values(test):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("test", [paired_bootstrap, approximate_randomisation])
-def test_p_is_uniform_where_the_taggers_are_alike(test):
+def test_p_is_uniform_if_the_taggers_are_equal(test):
     rng = np.random.default_rng(5)
     p = []
     for seed in range(400):

@@ -33,7 +33,7 @@ def test_checkpoints_come_as_often_as_asked_for(recipe, tmp_path, every, on_disk
 
 
 @pytest.mark.slow
-def test_a_run_without_checkpoints_writes_one_when_it_is_told_to_stop(recipe, tmp_path):
+def test_a_run_without_checkpoints_writes_one_when_stopped(recipe, tmp_path):
     argv = runs.arguments(recipe, tmp_path / "run", "--checkpoint_every", "none")
     status, log = runs.run_forked(argv, tmp_path / "log", doubles.signal_at, 3, signal.SIGTERM)
     assert status == 143 and "continue with" in log

@@ -1,4 +1,4 @@
-"""What a run reads off itself: a checkpoint's progress is believed only where the run can have made it."""
+"""What a run derives from its state: a checkpoint's progress is accepted only if the run can have reached it."""
 
 from types import SimpleNamespace
 
@@ -43,6 +43,6 @@ def test_what_a_run_has_written():
     ({"epochs": [epoch(1), epoch(2) | {"updates": 10**9}]}, "'epochs/1/updates' is"),
     ({"best": {"weight": torch.zeros(3, 2)}}, "the best weights belong to another model"),
 ])
-def test_what_no_run_has_written(changes, message):
+def test_impossible_progress(changes, message):
     with pytest.raises(ValueError, match=message):
         check_progress(state(**changes))

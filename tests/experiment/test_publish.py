@@ -1,4 +1,4 @@
-"""The model card parses back to its figures and tells no path; the upload, against a small Hub of our own."""
+"""The model card parses back to its metrics and shows no path; the upload, against a small local Hub."""
 
 import base64
 import hashlib
@@ -231,7 +231,7 @@ def model(tmp_path) -> Path:
 
 
 def upload(folder: Path, url: str, visibility: str, token: str = "hf_test") -> subprocess.CompletedProcess:
-    """In a process of its own: the client reads HF_ENDPOINT when it is imported."""
+    """In a new process, because the client reads HF_ENDPOINT when it is imported."""
     mine = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
     hub = {"HF_ENDPOINT": url, "HF_HOME": str(folder.parent / "home"), "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1",
            "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(ROOT)}

@@ -47,7 +47,7 @@ def test_damaged_results_are_one_sentence(tmp_path, keys, to, message):
 
 
 def test_options_are_as_a_run_has_them(tmp_path):
-    """One that has come since has its default; one that is no more stays."""
+    """New options get their defaults; options that no longer exist are kept."""
     options = {"epochs": 5, "data_dir": 7, "seed": None, "gone": 1}
     found = read_results(results_in(tmp_path, "options", to=options))["options"]
     assert found == {"gone": 1} | as_recipe(Options(epochs=5, data_dir="7"))

@@ -1,4 +1,4 @@
-"""What happens to a run does not show in its result.
+"""Interruptions of a run do not change its result.
 
 Runs that are stopped, killed and continued against a straight one.
 """
@@ -113,7 +113,7 @@ def test_the_older_checkpoint_serves(stopped, straight, tmp_path, name):
 
 
 @pytest.mark.slow
-def test_with_no_whole_checkpoint_it_starts_at_the_beginning(stopped, straight, tmp_path):
+def test_without_an_intact_checkpoint_it_starts_at_the_beginning(stopped, straight, tmp_path):
     for step in (4, 7):
         (stopped / "checkpoints" / f"step-{step}" / "state.json").unlink()
     assert "no checkpoint yet, starting at the beginning" in finish(tmp_path)

@@ -70,7 +70,7 @@ def test_runs_share_the_options_above_them_and_seeds_are_runs_of_their_own():
     assert not study.is_study({"seeds": None, "epochs": 1})
 
 
-def test_all_problems_of_all_runs_are_told_at_once():
+def test_all_problems_of_all_runs_are_reported_together():
     recipe = {"epochz": 3, "runs": {"de": {"batch_size": 0}, "a/b": {"output_dir": "x"}, "fr": ["fr"],
                                     "it": {"batch_size": 0}}}
     with pytest.raises(UserError) as error:
@@ -233,7 +233,7 @@ def test_seeds_are_summed_up(tmp_path, pretend):
 
 
 @pytest.mark.slow
-def test_figures_that_cannot_be_written_or_are_of_no_run_end_in_one_sentence(tmp_path, pretend, capsys):
+def test_results_that_cannot_be_read_end_in_one_sentence(tmp_path, pretend, capsys):
     argv = recipe_in(tmp_path, "seeds: [1, 2]\n")
     assert script.main(argv) == 0
     (tmp_path / "out" / "results.json").unlink()

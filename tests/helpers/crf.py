@@ -1,4 +1,4 @@
-"""A linear-chain conditional random field as the head: what a head of one's own takes (CONTRIBUTING.md)."""
+"""A linear-chain conditional random field as the head: an example of another head (CONTRIBUTING.md)."""
 
 import torch
 from torch import Tensor, nn

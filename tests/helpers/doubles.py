@@ -1,4 +1,4 @@
-"""What tests replace inside `ner`, and where it lies: a name that moves there changes in `PLACES` alone.
+"""What tests replace inside `ner`, and where it is: when a name moves, only `PLACES` changes.
 
 A name that is not in `PLACES` is a place itself, outside `ner`: "os.replace".
 """
@@ -68,12 +68,12 @@ PLACES = {  # name -> every place that holds it
 }
 
 def places(name: str) -> tuple[str, ...]:
-    """Where a name lies."""
+    """Where a name is."""
     return PLACES.get(name, (name,))
 
 
 def original(name: str):
-    """What lies there now, for doubles that call it."""
+    """What is there now, for doubles that call it."""
     return pkgutil.resolve_name(places(name)[0])
 
 
@@ -94,7 +94,7 @@ def replaced(**doubles) -> Iterator[None]:
 
 
 def replace_for_good(name: str, double) -> None:
-    """In a process of its own, up to its end."""
+    """Run a function in a new process and wait for its end."""
     for place in places(name):
         mock.patch(place, double).start()
 
@@ -103,7 +103,7 @@ def replace_for_good(name: str, double) -> None:
 
 
 def runs_folder(monkeypatch, folder: Path) -> None:
-    """Runs without a name lie there."""
+    """Runs without a name are written there."""
     replace(monkeypatch, "RUNS", folder)
 
 

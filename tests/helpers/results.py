@@ -22,7 +22,7 @@ STUDY = {
 
 
 def scores(f1: float, sentences: int) -> dict:
-    """The figures of one language."""
+    """The metrics of one language."""
     half = 1 / np.sqrt(sentences)
     return {"f1": f1, "precision": f1, "recall": f1, "f1_strict": f1, "loss": 1 - f1,
             "sentences": sentences, "words": 9 * sentences, "entities": sentences,

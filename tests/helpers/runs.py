@@ -147,7 +147,7 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def outcome(folder: Path) -> dict:
-    """results.json without times, speeds, memory, and what depends on where the run lies."""
+    """results.json without times, speeds, memory, and what depends on the run's folder."""
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     for key in ("seconds", "sentences_per_second", "tokens_per_second", "peak_memory_mib"):
         results["train"].pop(key)
@@ -162,7 +162,7 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """Bit for bit the same figures, curves, predictions and saved weights.
+    """Bit for bit the same metrics, curves, predictions and saved weights.
 
     And the same last checkpoint: weights, moments, random states.
     """

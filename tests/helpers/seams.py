@@ -1,4 +1,4 @@
-"""What a researcher adds, as the edits of CONTRIBUTING.md would do it, called in a process of its own before a run."""
+"""What a researcher adds, as the edits in CONTRIBUTING.md make it, called in a new process before a run."""
 
 import torch
 from peft import LoraConfig, get_peft_model

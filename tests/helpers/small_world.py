@@ -140,7 +140,7 @@ def call(argv: list[str]) -> tuple[object, str, str]:
 
 
 def real(argv: list[str]) -> tuple[object, str, str]:
-    """The same of a process of its own."""
+    """The same for a new process."""
     command = [sys.executable, str(ROOT / argv[0]), *argv[1:]]
     done = subprocess.run(command, env=runs.environment(), input=TEXT, capture_output=True, timeout=PATIENCE,
                           encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The head: its losses against PyTorch's, what the options change, and a head of one's own against brute force."""
+"""The head: its losses against PyTorch's, what the options change, and another head against brute force."""
 
 import itertools
 

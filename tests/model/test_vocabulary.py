@@ -146,7 +146,7 @@ def test_through_the_real_pieces(tmp_path, max_norm):
     compact[pretrained.WORD_EMBEDDINGS] = vocabulary.full_table(
         pretrained.read_tensor(folder, pretrained.WORD_EMBEDDINGS), rows, compact[pretrained.WORD_EMBEDDINGS],
         vocabulary.decay_product(rates, DECAY))
-    # The padding's row starts at zero, where no relative difference is to be had.
+    # The padding's row starts at zero, where there is no relative difference.
     start = pretrained.read_tensor(folder, pretrained.WORD_EMBEDDINGS)
     table, expected = compact[pretrained.WORD_EMBEDDINGS], full[pretrained.WORD_EMBEDDINGS]
     real = start.norm(dim=-1) > 0

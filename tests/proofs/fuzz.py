@@ -172,7 +172,7 @@ def case(base: Path, seed: int, number: int) -> tuple[str, list[tuple[str, str]]
             if group == "checkpoint" and rng.random() < 0.5:  # else damage is noticed by the checksums
                 seal(Path("stopped/checkpoints"))
             before, started, earlier = contents(Path()), resident("VmRSS"), largest_child()
-            Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+            Path("/proc/self/clear_refs").write_text("5")  # reset the peak
             status = out = error = ""
             try:
                 status, out, error = (real if apart else call)(argv)

@@ -1,4 +1,4 @@
-"""A checkpoint is there whole or not at all, restores every part or raises, and holds no pickle."""
+"""A checkpoint is complete or absent, restores every part or raises, and contains no pickle."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def test_the_newest_two_are_kept(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-3", "step-9"]
 
 
-def test_what_is_no_checkpoint_is_left_alone(tmp_path):
+def test_other_files_are_left_alone(tmp_path):
     (tmp_path / "step-2.damaged").mkdir()
     (tmp_path / "notes.txt").write_text("mine")
     for step in (1, 3, 5):

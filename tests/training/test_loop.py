@@ -123,7 +123,7 @@ def test_progress_counts_steps_words_and_loss():
     assert results[-1].loss < results[0].loss
 
 
-def test_a_step_goes_on_where_progress_says():
+def test_training_continues_from_progress():
     data, options = make_data(), replace(OPTIONS, epochs=3, max_steps=5)
     progress = Progress(step=3, updates=3)
     steps, optimizer = run_steps(make_model(), data, options, progress=progress)
@@ -133,7 +133,7 @@ def test_a_step_goes_on_where_progress_says():
 
 
 @pytest.mark.parametrize("place", ["classifier.bias", "roberta.embeddings.word_embeddings.weight"])
-def test_a_loss_that_is_no_number_stops_before_the_update(place):
+def test_a_loss_that_is_not_finite_stops_before_the_update(place):
     model = make_model()
     with torch.no_grad():
         model.get_parameter(place).fill_(float("nan"))
@@ -144,7 +144,7 @@ def test_a_loss_that_is_no_number_stops_before_the_update(place):
     assert all(torch.equal(before[name], p) or name == place for name, p in model.named_parameters())
 
 
-def test_a_gradient_that_is_no_number_stops_before_the_update():
+def test_a_gradient_that_is_not_finite_stops_before_the_update():
     model = make_model()
     model.classifier.weight.register_hook(lambda gradient: gradient * float("inf"))
     before = {name: p.clone() for name, p in model.named_parameters()}
@@ -180,7 +180,7 @@ def test_the_schedule_moves_only_when_the_optimizer_did():
     assert counts == {10.0 - skipped}
 
 
-def test_an_overflow_that_no_smaller_scale_can_mend_stops():
+def test_an_overflow_that_no_smaller_scale_can_fix_stops():
     model = make_model()
     model.classifier.weight.register_hook(lambda gradient: gradient * float("nan"))
     progress = Progress()
@@ -189,7 +189,7 @@ def test_an_overflow_that_no_smaller_scale_can_mend_stops():
     assert (progress.step, progress.updates) == (3, 0)
 
 
-def test_a_process_that_was_told_to_stop_says_so_with_the_step_done():
+def test_a_process_asked_to_stop_reports_it_after_the_step():
     asked = iter([False, True, False])
     results = list(run_steps(make_model(), make_data(21), replace(OPTIONS, batch_size=7), asked=lambda: next(asked))[0])
     assert [result.stop for result in results] == [False, True, False]

@@ -28,7 +28,7 @@ EXPLICIT = {"no": ("no",) * 3, "bf16": ("bf16",) * 3, "fp16": (None, "fp16", "fp
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-def test_no_micro_batches_but_our_own(monkeypatch):
+def test_only_our_own_micro_batches(monkeypatch):
     """Accelerate would divide every loss by this number."""
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
     assert machine.accelerator("no").gradient_accumulation_steps == 1
@@ -96,7 +96,7 @@ def test_peak_memory_is_not_that_of_the_parent():
 
 
 @pytest.mark.parametrize("system, unit", [("darwin", 1), ("freebsd14", 2**10)])
-def test_peak_memory_where_there_is_no_proc(monkeypatch, system, unit):
+def test_peak_memory_without_proc(monkeypatch, system, unit):
     replace(monkeypatch, "sys.platform", system)
     replace(monkeypatch, "resource.getrusage", lambda who: SimpleNamespace(ru_maxrss=300 * 2**20 // unit))
     assert machine.peak_memory_mib(torch.device("cpu")) == 300
