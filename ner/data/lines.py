@@ -19,7 +19,7 @@ from ner.options import UserError
 MAX_LINE_BYTES = 1 << 20
 CHUNK = 1 << 16
 MAX_EXPANSION = 32  # text shrinks to a tenth or a twentieth; a bomb of zeros to a thousandth
-FREE_EXPANSION = 1 << 22  # bytes that any gzip file may hold, since a few repeated sentences shrink further
+FREE_EXPANSION = 1 << 21  # bytes that any gzip file may hold, since a few repeated sentences shrink further
 
 
 class Expanded(io.RawIOBase):
