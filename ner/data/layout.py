@@ -60,6 +60,9 @@ def find_layout(path: Path, blocks: Sequence[Rows], between: str, names: Sequenc
         names, blocks = blocks[0][0], [blocks[0][1:], *blocks[1:]]
     rows = [cells for block in blocks for cells in block]
     width = len(rows[0] if rows else names or ())
+    if names and rows and len(names) != width:
+        raise UserError(f"{path}: the header names {len(names)} columns, and the first row has {width}; expected as "
+                        "many")
     counters = max(count_counters(blocks, width), ending_of(path) == ".iob2")
     token = column_of(path, options.token_column, "token_column", names, width)
     tag = column_of(path, options.tag_column, "tag_column", names, width)

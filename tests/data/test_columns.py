@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ner.data import corpora
@@ -104,6 +104,12 @@ def test_columns_by_their_name(tmp_path):
         "all lines are de:word<TAB>tag; expected no token_column and no tag_column")
 
 
+def test_a_header_must_name_every_column(tmp_path):
+    message = "the header names 2 columns, and the first row has 3; expected as many"
+    assert complaint(tmp_path, "TOKEN\tTAG\nUlm\tNE\tB-LOC\n") == message
+    assert complaint(tmp_path, "# global.columns = FORM NE\nUlm\tNE\tB-LOC\n") == message
+
+
 def test_numbers_of_sentences_on_their_first_word_alone(tmp_path, caplog):
     text = "\u0023\tWord\tTag\nSentence: 1\tAda\tB-PER\n\tLi\tI-PER\nSentence: 2\tBern\tB-LOC\n\truft\tO\n"
     assert read(tmp_path, text) == [(["Ada", "Li"], ["B-PER", "I-PER"]), (["Bern", "ruft"], ["B-LOC", "O"])]
@@ -175,8 +181,9 @@ def changed(text: str, at: float, way: str, piece: str) -> str:
     return text[:place] + (piece + text[place:] if way == "insert" else text[place + 1 :])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
 @given(st.sampled_from(list(SHAPES)), changes)
+@example("columns by name", [(0.0, "insert", "\t")])
 def test_broken_shapes_are_read_or_refused(tmp_path, shape, changes):
     text, options, _ = SHAPES[shape]
     for change in changes:
