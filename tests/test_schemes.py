@@ -1,5 +1,7 @@
 """Every scheme -> IOB2, and what is not a scheme."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from ner.options import CHOICES
 from ner.schemes import SPELLINGS, TAG_SCHEMES, TagError, iob1_to_iob2, is_iob1, to_iob2
 from ner.tags import UNANNOTATED, check_tag, spans
+from tests.helpers.paths import ROOT
 
 
 @pytest.mark.parametrize(
@@ -197,3 +200,13 @@ def test_any_tags_are_converted_or_refused_with_their_place(sentences, scheme):
 
 def test_the_option_names_every_scheme():
     assert CHOICES["tag_scheme"] == TAG_SCHEMES and set(SPELLINGS) <= set(TAG_SCHEMES)
+
+
+def test_the_table_of_the_documentation_is_right():
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| `([^`]+)`, `([^`]+)` \|", text[text.index("## Tag schemes") :], re.MULTILINE)
+    found = [(name, [first.split(), [last]]) for names, first, last in rows
+             for name in re.findall(r"[\w-]+", names.split(",")[-1])]
+    assert len(found) == 10 and {name for name, _ in found} <= set(TAG_SCHEMES)
+    for name, tags in found:
+        assert to_iob2(tags, name)[0] == [["B-PER", "I-PER"], ["B-LOC"]], name

@@ -168,7 +168,8 @@ def panx_row(line: str, prefix: str) -> tuple[str, str]:
 
 
 def column_row(line: str, layout: Layout, first: int) -> tuple[str, str] | None:
-    """Held to what the file's first row has: where a column is lost, another would be taken for the tag."""
+    """Word and tag of a row, which must have the columns of the first: where one is lost, another would be taken for
+    the tag."""
     cells, found = columns(line)
     numbered = layout.counters > 0
     if numbered and len(cells) > 1 and (NOT_A_WORD.fullmatch(cells[0]) or cells[0] == "0" and not cells[1].strip()):

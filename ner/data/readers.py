@@ -6,11 +6,9 @@ memory (20,000 PAN-X sentences, 195,387 words, are read in about 0.6 s). A file 
 - JSON Lines, when named ``*.jsonl`` or when ``{`` opens it, or a list of the same records, when ``[`` does: words with
   tags, or texts with character spans (`records`, `spans`);
 - a CSV table, when named ``*.csv`` or when its first line names columns for words and tags (`table`);
-- UNER IOB2, when named ``*.iob2`` or when most lines carry their own number in the sentence: id, word, tag, perhaps
-  more columns, between tabs; ``#`` lines before a sentence are comments (here alone: elsewhere ``#`` is a word);
 - PAN-X, when every line starts with ``lang:``: ``lang:word<TAB>tag``. Where only most do, the first without is refused;
-- else CoNLL: the word in the first column, the tag in the last, as many columns on every line, between single tabs or
-  runs of spaces; a ``-DOCSTART-`` line is dropped and ends a sentence.
+- else columns between single tabs or runs of spaces, as many on every line, with or without a header, comments and
+  numbers of words (`columns`); which column holds what is found by what is in them (`layout`).
 
 Any of them may be gzipped. A line of nothing but spaces and tabs is blank; `lines` says what a line is.
 """

@@ -8,7 +8,7 @@ NOT_IN_A_WORD = re.compile("[\t\n\0\ud800-\udfff]")
 
 
 class Sentence(NamedTuple):
-    """Words and IOB2 tags of one sentence, as many of each, at least one; ``line`` is where its first word stands."""
+    """Words and IOB2 tags of one sentence, as many of each, at least one; ``line`` is that of its first word."""
 
     tokens: list[str]
     tags: list[str]
@@ -19,7 +19,7 @@ class Raw(NamedTuple):
     """Sentences as read; where there is no file, their `line` is their number, from 1."""
 
     source: str
-    unit: str  # stands between source and line in a complaint: ":" or ", row "
+    unit: str  # between source and line in a message: ":" or ", row "
     sentences: list[Sentence]
 
     def place(self, line: int) -> str:

@@ -4,6 +4,7 @@ Each shape is read next to its control: what must go on being read as before.
 """
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from ner.data.sentences import Sentence
 from ner.options import Options, UserError
 from ner.tags import UNANNOTATED, TagSet
 from tests.helpers.columns import SENTENCES, SHAPES
+from tests.helpers.paths import ROOT
 
 
 def read(folder: Path, text: str, name: str = "train", **options) -> list[tuple[list[str], list[str]]]:
@@ -121,6 +123,16 @@ def test_plain_types_in_two_columns(tmp_path, caplog):
     assert "columns 3, 4 hold layers of tags; took the first" in caplog.text
 
 
+def test_columns_of_a_table_by_name_or_number(tmp_path):
+    text = "mot,fin,gros\nUlm,B-city,B-LOC\nruft,O,O\n"
+    for columns in ({"token_column": "mot", "tag_column": "gros"}, {"token_column": "1", "tag_column": "3"}):
+        assert read(tmp_path, text, "train.csv", **columns) == [(["Ulm", "ruft"], ["B-LOC", "O"])]
+    text = "Word;Tag;fin\nUlm;S_LOC;S_city\nruft;O;O\n"
+    assert read(tmp_path, text, tag_column="fin", tag_scheme="B_TYPE") == [(["Ulm", "ruft"], ["B-city", "O"])]
+    with pytest.raises(UserError, match="no column 'grob'; expected tag_column to be a number from 1 or"):
+        read(tmp_path, text, "train.csv", tag_column="grob")
+
+
 def test_tags_before_their_words(tmp_path):
     assert read(tmp_path, "B-LOC\tUlm\nO\truft\n") == [(["Ulm", "ruft"], ["B-LOC", "O"])]
     text = "B-LOC Ulm NE\nO ruft VB\n"
@@ -206,3 +218,14 @@ def test_words_without_annotation_are_counted(tmp_path):
     assert corpora.count_table({"train": {"de": rows}}, tags).split("\n") == [
         "split    lang      sentences    words    no tag    LOC",
         "train    de                2        4         2      1"]
+
+
+def test_the_examples_of_the_documentation_are_read(tmp_path):
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    table = text[text.index("## Files with columns") : text.index("`⇥` is a tab")]
+    examples = re.findall(r"^\| [^|]+ \| `([^`]+)` \|", table, re.MULTILINE)
+    lines = [one.replace("⇥", "\t") for one in examples if "..." not in one and "TOKEN" not in one and "#" not in one]
+    assert len(lines) >= 10
+    for line in lines:
+        ((words, tags),) = read(tmp_path, f"{line}\n")
+        assert words in (["Ulm"], ["울"]) and tags in (["B-LOC"], ["B-ORG"], ["B-LC"], ["B-loc"]), line

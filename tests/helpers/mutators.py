@@ -23,7 +23,7 @@ WORKING = {"attention": "padded", "seed": 7, "stride": 0, "dropout": 0.0, "epoch
            "num_train_sentences": 3, "fractions": {"de": 0.5}, "select": "mean", "log_every": 2,
            "active_vocabulary": False, "batch_size": 10**9, "micro_batch_size": 1, "checkpoint_every": "1",
            "max_length": 16, "validation_langs": ["fr"], "learning_rate": 1e9, "train_langs": ["fr", "de"],
-           "tags": ["O", "B-PER"], "max_grad_norm": 1e-300, "weight_decay": 1e30}
+           "tags": ["O", "B-PER"], "max_grad_norm": 1e-300, "tag_scheme": "IOB2", "weight_decay": 1e30}
 YAML = ["a: &a [1, 1]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b]", "epochs: &n 1\nlog_every: *n", "<<: {epochs: 2}", "{",
         "seed: 1\nseed: 2", "\tseed: 1", "? [seed]\n: 1", "? {a: b}\n: 1", "seed: !!python/object/apply:os.mkdir [x]",
         "seed: !!binary x", "seed: !!timestamp soon", "tags: !!set {O, B-PER}", "- seed", "seed", "--- 1\n--- 2", "é: ",
@@ -31,7 +31,8 @@ YAML = ["a: &a [1, 1]\nb: &b [*a, *a, *a]\nc: [*b, *b, *b]", "epochs: &n 1\nlog_
         "seeds: 3", "runs: [a, b]", "runs: {}", "runs: {a: {epochs: 0}, b: 3}", "runs: {../up: {seed: 1}}", "runs: 1",
         "runs: {a: {output_dir: x}}", "runs: {a: {seed: 1}, b: {seed: 2}}", "runs: {1: null, '1': {}}", "%YAML 9",
         "runs: {a: {seeds: [1, 2]}, a/seed-1: null}", "seed: " + "[" * 2000, "seed: '1'", "# more", "? !!map {}\n: 1"]
-TAGS = [b"", b"B-", b"b-per", b"I-PER", b"S-LOC", b"B-XYZ", b"B-PER\xe2\x80\xa8", b"B-\xc3\x84", b"O O", b"O\r", b"-"]
+TAGS = [b"", b"B-", b"b-per", b"I-PER", b"S-LOC", b"B-XYZ", b"B-PER\xe2\x80\xa8", b"B-\xc3\x84", b"O O", b"O\r", b"-",
+        b"?", b"PER", b"B_PER", b"E-LOC"]
 SPACES = [" ", "\t", "\r", "\v", "\x1c", "\x85", "\xa0", "\u200b", "\u2028", "\u3000", "\ufeff"]
 WORDS = ["", "-1", "0", "1", "--nope", "--epochs", "--langs", "--split", "ä", "日本", "x" * 5000, "\udcff", "1e999",
          "~", "9" * 30, "[", "{de: 1", "- a", "--", "-", "null", "true", "run", "encoder", "data", ".", "recipe.yaml",
