@@ -103,7 +103,7 @@ def test_a_study_on_two_processes_is_stopped_continued_and_then_left_alone(recip
         return together(2, log, runs.train_main, argv, str(log), *prepare)
 
     statuses, log = start(1, doubles.signal_at, 6, signal.SIGTERM)
-    assert statuses == [143, 143] and "run 1 of 2" in log and "the same command again" in log, log
+    assert statuses == [143, 143] and "run 1 of 2" in log and "or repeat the same command to continue" in log, log
     assert not (tmp_path / "two" / "b").exists()
     statuses, log = start(2)
     assert statuses == [0, 0] and "continuing after step 7 of 18" in log and "2 runs finished" in log, log
