@@ -48,6 +48,11 @@ class Options:
                                   of_data=True)
     revision: str | None = option(None, "data", "commit, tag or branch of the data set on the Hub",
                                   of_data=True, in_card=True)
+    languages: dict[str, str] = option({}, "data", "the name of a language in a Hub data set (configuration, folder or "
+                                       "column value), as en='English (EN)' [default: the same]",
+                                       of_data=True, in_card=True)
+    split_seed: int | None = option(None, "data", "seed for drawing missing splits of a Hub data set, a tenth of the "
+                                    "training sentences each [default: none are drawn]", of_data=True, in_card=True)
     train_langs: list[str] = option(["de"], "data", "languages to train on")
     eval_langs: list[str] = option(["de", "fr", "it", "en"], "data", "languages to score")
     validation_langs: list[str] | None = option(None, "data", "languages to score after every epoch "
@@ -133,6 +138,7 @@ DESCRIPTIONS = {  # kind -> in a message, in --help
     str: ("text", "TEXT"), int: ("a whole number", "N"), float: ("a number", "X"),
     bool: ("true or false", "[true|false]"), list[str]: ("a list of words", "TEXT ..."),
     list[int]: ("a list of whole numbers", "N ..."), dict[str, float]: ("a mapping such as {de: 0.5}", "NAME=X ..."),
+    dict[str, str]: ("a mapping such as {de: German}", "NAME=TEXT ..."),
 }
 
 
@@ -141,7 +147,7 @@ def convert(value, kind):
     if typing.get_origin(kind) is list:
         return [convert(item, typing.get_args(kind)[0]) for item in (value if isinstance(value, list) else [value])]
     if typing.get_origin(kind) is dict and isinstance(value, dict):
-        return {convert(key, str): convert(item, float) for key, item in value.items()}
+        return {convert(key, str): convert(item, typing.get_args(kind)[1]) for key, item in value.items()}
     if kind is bool:
         return {"true": True, "false": False}[str(value).lower()]
     if isinstance(value, bool) or not isinstance(value, (str, int, float)) or value == "" or NO_TEXT.search(str(value)):
@@ -197,12 +203,13 @@ def check(o: Options) -> list[str]:
         expect(name, lambda value: value > 0, "a number above 0")
     for name in ("warmup_ratio", "dropout", "label_smoothing"):
         expect(name, lambda value: 0 <= value < 1, "at least 0 and below 1")
-    for name in ("sample_seed", "seed"):
+    for name in ("sample_seed", "split_seed", "seed"):
         expect(name, lambda value: 0 <= value < 2**32, "0 to 4294967295")
     expect("seeds", lambda value: all(0 <= seed < 2**32 for seed in value), "numbers from 0 to 4294967295")
     for name in ("train_langs", "eval_langs", "validation_langs", "seeds", "tags"):
         expect(name, len, "at least one")
         expect(name, lambda value: len(set(value)) == len(value), "no duplicates")
+    expect("languages", lambda value: len(set(value.values())) == len(value), "a different name for each language")
     expect("class_weights", lambda value: all(weight > 0 for weight in value.values()), "factors above 0")
     expect("fractions", lambda value: all(0 < share <= 1 for share in value.values()), "shares above 0 and up to 1")
     expect("stride", lambda value: 0 <= value <= o.max_length // 2, f"0 to half of max_length ({o.max_length // 2})")

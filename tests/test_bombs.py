@@ -50,7 +50,7 @@ def test_lines_without_an_end(good, tmp_path):
 def test_a_line_without_an_end_in_a_data_set_of_the_hubs_layout(good, tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "test.jsonl").write_bytes(b'{"tokens": ["' + b"a" * HUGE)
-    assert "not to be had" in refused(tmp_path, "evaluate", "score", good / "run", "--langs", "de", "--dataset",
+    assert "cannot be loaded" in refused(tmp_path, "evaluate", "score", good / "run", "--langs", "de", "--dataset",
                                       tmp_path / "set", memory=1000)
 
 
@@ -72,7 +72,7 @@ def test_gzipped_data(good, tmp_path, name, piece, message):
 @pytest.mark.parametrize("write, message", [
     (lambda path: path.write_text(f"---\n{LAUGHS}configs: *i\n---\n"), "its card has more than 1,000,000 values"),
     (lambda path: path.write_text(f"---\n{LAUGHS}dataset_info: *i\n---\n"), "its card has more than 1,000,000 values"),
-    (lambda path: path.write_text("---\nconfigs: &a [*a]\n---\n"), "not to be had (RecursionError"),
+    (lambda path: path.write_text("---\nconfigs: &a [*a]\n---\n"), "cannot be loaded (RecursionError"),
     (lambda path: sparse(path, b"---\n", 1 << 40), "README.md: is larger than 8,388,608 bytes"),
 ])
 def test_cards_of_data_sets(good, tmp_path, write, message):

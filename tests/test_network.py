@@ -74,7 +74,7 @@ def test_offline_a_hub_name_is_one_sentence_at_once_and_the_rest_works(tmp_path)
     run, output = tmp_path / "run", ("--output_dir", tmp_path / "o")
     hub = {("train", "--model", "someone/some-model", *output): model,
            ("train", "--dataset", "someone/some-data", *output): data,
-           ("train", "--dataset", "panx", *output): "data set google/xtreme, language 'de', train: not to be had",
+           ("train", "--dataset", "panx", *output): "data set google/xtreme, language 'de', train: cannot be loaded",
            ("evaluate", "score", run, "--dataset", "someone/some-data", *output): data,
            ("evaluate", "tag", "someone/some-model", "Bern"): model}
     found = without_sockets(tmp_path, [*local_calls(tmp_path), *hub], "1")

@@ -68,6 +68,9 @@ def test_all_problems_are_listed_at_once_in_the_order_of_the_recipe():
     ("fractions", ["de"], "a mapping such as {de: 0.5}"), ("fractions", "de", "a mapping such as {de: 0.5}"),
     ("fractions", {"de": "half"}, "a mapping such as {de: 0.5}"),
     ("fractions", {"de": None}, "a mapping such as {de: 0.5}"),
+    ("languages", "German", "a mapping such as {de: German}"),
+    ("languages", {"de": ["x"]}, "a mapping such as {de: German}"),
+    ("languages", {"de": ""}, "a mapping such as {de: German}"), ("split_seed", "x", "a whole number"),
 ])
 def test_wrong_types(name, value, expected):
     found = "null" if value is None else repr(value)[:80]
@@ -83,6 +86,7 @@ def test_wrong_types(name, value, expected):
     ("seeds", [1, -1]),
     ("seeds", []), ("train_langs", []), ("eval_langs", ["de", "de"]), ("validation_langs", []), ("tags", []),
     ("seeds", [1, 1]),
+    ("languages", {"de": "x", "fr": "x"}), ("split_seed", -1),
     ("fractions", {"de": 0.0}), ("fractions", {"de": 1.1}), ("mixed_precision", "fp8"), ("attention", "flash"),
     ("select", "es"),
     ("checkpoint_every", "0"), ("checkpoint_every", "often"), ("checkpoint_every", "-3"),
@@ -214,6 +218,7 @@ def test_command_line_values():
     assert from_words("--train_langs", "no").train_langs == ["no"]
     assert from_words("--train_langs", "[de,", "no]", "--fractions", "{de:", "0.5}").train_langs == ["de", "no"]
     assert from_words("--fractions", "de=0.629", "no=1").fractions == {"de": 0.629, "no": 1.0}
+    assert from_words("--languages", "en=English (EN)", "no=1.10").languages == {"en": "English (EN)", "no": "1.10"}
     assert from_words("--fractions", "{de: 0.629, no: 1}").fractions == {"de": 0.629, "no": 1.0}
     assert from_words("--seeds", "1", "2").seeds == from_words("--seeds", "[1, 2]").seeds == [1, 2]
     assert from_words("--seeds", "null").seeds is None
@@ -260,6 +265,7 @@ FREE = {name: (st.lists(VALUES[kind], min_size=1, max_size=4, unique=True)) for 
     **dict.fromkeys(("sample_seed", "num_train_sentences", "epochs", "max_steps", "batch_size"), VALUES[int]),
     **dict.fromkeys(("dropout", "learning_rate", "weight_decay", "warmup_ratio", "max_grad_norm"), VALUES[float]),
     "max_length": st.integers(16, 512), "fractions": st.dictionaries(VALUES[str], VALUES[float], max_size=3),
+    "languages": st.dictionaries(VALUES[str], VALUES[str], max_size=1),
     "resume": st.booleans(), "active_vocabulary": st.booleans(), "output_dir": st.none() | VALUES[str],
     "checkpoint_every": st.sampled_from([None, "none", "epoch", "20"]),
     "attention": st.sampled_from(["packed", "padded"])}

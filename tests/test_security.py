@@ -44,6 +44,7 @@ def test_data_and_models_of_the_hub_can_be_pinned(tmp_path, monkeypatch, command
                     lambda name, revision, allow_patterns: asked.append((name, revision)) or str(folder))
     doubles.replace(monkeypatch, "config_names",
                     lambda name, revision: asked.append((name, revision)) or ["de", "fr"])
+    doubles.replace(monkeypatch, "split_names", lambda *args, **named: ["train", "validation", "test"])
 
     def load_dataset(name, config, revision, **named):
         asked.append((name, revision))

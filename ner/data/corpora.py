@@ -38,7 +38,8 @@ def load(options: Options, wanted: dict[str, list[str]] | None = None,
     for lang in (lang for langs in wanted.values() for lang in langs):
         if not LANGUAGE.fullmatch(lang):
             raise UserError(f"{shown(lang)} cannot name a language; expected letters, digits and . + - _, as in pt-BR")
-    read_in = {split: {lang: read(options, lang, split) for lang in langs} for split, langs in wanted.items()}
+    alone = len({lang for langs in wanted.values() for lang in langs}) == 1
+    read_in = {split: {lang: read(options, lang, split, alone) for lang in langs} for split, langs in wanted.items()}
     if types:
         read_in = {split: retyped(langs, types) for split, langs in read_in.items()}
     typed = read_in.get("train") or next(iter(read_in.values()))
@@ -72,8 +73,9 @@ def given_tags(options: Options) -> TagSet | None:
         raise UserError(f"tags: {error}") from None
 
 
-def read(options: Options, lang: str, split: str) -> Raw:
-    """The sentences of one split and language, from the source that `options` name."""
+def read(options: Options, lang: str, split: str, alone: bool = True) -> Raw:
+    """The sentences of one split and language, from the source that `options` name; `alone` where no other language
+    is asked of it."""
     if options.data_dir is not None:
         path = folders.split_file(Path(options.data_dir), lang, split)
         return Raw(str(path), ":", readers.read_file(path, lang, options))
@@ -82,9 +84,8 @@ def read(options: Options, lang: str, split: str) -> Raw:
             raise UserError(f"no language '{lang}' in the built-in corpus; there are {', '.join(generate.LANGS)}")
         pairs = generate.sentences(lang, split)
         return Raw(f"swiss {lang} {split}", ", sentence ", [Sentence(*pair, i) for i, pair in enumerate(pairs, 1)])
-    if options.dataset == "panx":
-        return hub.read(PANX, lang, split, options.revision, prefix="PAN-X.")
-    return hub.read(options.dataset, lang, split, options.revision)
+    name, prefix = (PANX, "PAN-X.") if options.dataset == "panx" else (options.dataset, "")
+    return hub.read(hub.Asked(name, lang, split, options, prefix, alone))
 
 
 def dataset(raw: Raw, lang: str, tags: TagSet) -> Dataset:

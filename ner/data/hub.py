@@ -1,143 +1,243 @@
-"""Data sets in the Hub's layout, from the Hub or a local folder: configurations, columns, splits, cards.
+"""Data sets in the Hub's layout, from the Hub or a local folder: where a language and a split are in them.
 
 Data only: `datasets` runs no loading scripts any more. Trade-off: nothing is cached but what the Hub holds under a
 commit, because `datasets` itself serves old rows of a local Parquet file that has changed.
 """
 
 import logging
+import re
 import tempfile
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
-import yaml
-from datasets import (
-    ClassLabel,
-    Dataset,
-    Features,
-    List,
-    Value,
-    disable_progress_bars,
-    get_dataset_config_names,
-    load_dataset,
-)
+import numpy as np
+from datasets import Dataset, disable_progress_bars, get_dataset_config_names, get_dataset_split_names, load_dataset
 from datasets.exceptions import DatasetGenerationError
-from huggingface_hub import DatasetCard
+from datasets.inspect import SplitsNotFoundError
 
-from ner.data.sentences import LANGUAGE, NOT_IN_A_WORD, Raw, Sentence
-from ner.options import UserError
-from ner.schemes import iob1_to_iob2, is_iob1
-from ner.tags import check_tag
+from ner.data import hub_columns
+from ner.data.hub_card import LABEL_FILES, Repository
+from ner.data.sentences import LANGUAGE, Raw, Sentence
+from ner.options import Options, UserError
+from ner.schemes import TagError, to_iob2
 
 logger = logging.getLogger(__name__)
-LANG_COLUMNS = ("lang", "langs", "language")
-MAX_CARD_BYTES, MAX_CARD_VALUES = 1 << 23, 10**6
+SPLITS = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev", "development", "testa"),
+          "test": ("test", "testing", "testb")}  # the first that is there
+SHARE = 10  # a split that is missing takes one sentence in ten of the training split
+ROWS = re.compile(r"[.](parquet|arrow|jsonl?|csv)([.](gz|xz|bz2|zst))?$")
+SHARD = re.compile(r"-\d{5}-of-\d{5}.*$")
+ALIASES = [alias for aliases in SPLITS.values() for alias in aliases]
+ALIAS = "|".join(ALIASES)
+IN_A_NAME = re.compile(rf"(?P<split>{ALIAS})[-_.](?P<lang>.+)|(?P<lang2>.+)[-_.](?P<split2>{ALIAS})")  # train_de
+CODE = re.compile("[a-z]{2,3}([-_.][A-Za-z]+)?")
 
 
-def read(name: str, lang: str, split: str, revision: str | None, prefix: str = "") -> Raw:
-    """A split of any data set with a list of words and a list of ClassLabels: one configuration a language, or a
-    ``lang``/``langs`` column.
+class Asked(NamedTuple):
+    """One split and language of a data set; `alone` where no other language is asked of it."""
 
-    IOB1 becomes IOB2 with a notice, as in files.
-    """
-    disable_progress_bars()  # one a split and language
+    name: str
+    lang: str
+    split: str
+    options: Options
+    prefix: str = ""
+    alone: bool = False
+
+    @property
+    def value(self) -> str:
+        """What the data set calls the language."""
+        return self.options.languages.get(self.lang, self.lang)
+
+    @property
+    def source(self) -> str:
+        return f"{self.name} {self.lang} {self.split}"
+
+
+def read(asked: Asked) -> Raw:
+    """A split and language of any data set with a list of words and a list of tags in each row."""
+    disable_progress_bars()  # one for each split and language
     logging.getLogger("datasets.packaged_modules").setLevel(logging.CRITICAL)  # what they complain of, they raise, too
     try:
-        if Path(name).is_dir():
-            check_card(Path(name))
-        configs = get_dataset_config_names(name, revision=revision)
-        config = next((c for c in (f"{prefix}{lang}", lang) if c in configs), None)
-        if config is None and (prefix or len(configs) > 1):
-            langs = [c.removeprefix(prefix) for c in configs if c.startswith(prefix)]
-            raise UserError(f"{name}: no language '{lang}'; there are {known(langs)}")
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as fresh:
-            cache = fresh if Path(name).exists() else None  # the lasting cache does not see that a local file changed
-            rows = load_dataset(name, config or configs[0], split=split, revision=revision, cache_dir=cache)
-            words, tags = columns(name, rows.features)
-            numbers = of_language(name, rows, lang) if config is None else range(len(rows))
-            found = list(zip(numbers, rows.select(numbers)[words], rows.select(numbers)[tags], strict=True))
+        found, names = rows_of(asked)
     except UserError:
         raise
     except Exception as error:  # `datasets` raises many kinds; all of them mean the same here
-        if isinstance(error, DatasetGenerationError):
+        if isinstance(error, (DatasetGenerationError, SplitsNotFoundError)):
             error = error.__cause__ or error
         reason = (str(error).strip().split("\n") or [""])[0][:200]
-        raise UserError(f"data set {name}, language '{lang}', {split}: not to be had ({type(error).__name__}: {reason})"
-                        ) from None
-    names = rows.features[tags].feature.names
-    raw = Raw(f"{name} {lang} {split}", ", row ", [])
-    for number, tokens, ids in found:
+        if "corresponds to no data" in reason:
+            raise UserError(f"{asked.source}: holds no sentence; expected words and their tags") from None
+        hint = "; try --revision refs/convert/parquet, its rows without the script" * ("scripts are no" in reason)
+        raise UserError(f"data set {asked.name}, language '{asked.lang}', {asked.split}: cannot be loaded "
+                        f"({type(error).__name__}: {reason}){hint}") from None
+    raw = Raw(asked.source, ", row ", [])
+    for number, words, labels in found:
         try:
-            raw.sentences.append(Sentence(*hub_row(tokens, ids, names), number + 1))
+            raw.sentences.append(Sentence(*hub_columns.sentence(words, labels, names), number + 1))
         except ValueError as error:
             raise UserError(f"{raw.place(number + 1)}: {error}") from None
-    if is_iob1(sentence.tags for sentence in raw.sentences):
-        logger.warning("%s: the tags are IOB1 and were converted to IOB2", raw.source)
-        raw = raw._replace(sentences=[s._replace(tags=iob1_to_iob2(s.tags)) for s in raw.sentences])
-    return raw
+    return converted(raw, asked.options.tag_scheme or hub_columns.scheme_of(names))
 
 
-def check_card(folder: Path) -> None:
-    """A data set's card may name files anywhere, but who names a folder has not asked for the network; and it may be a
-    bomb: a few lines of aliases that stand for more values than fit into memory."""
-    card, bare, described = folder / "README.md", folder / ".huggingface.yaml", []
-    for path in filter(Path.is_file, (card, bare)):
-        if path.stat().st_size > MAX_CARD_BYTES:
-            raise UserError(f"{path}: is larger than {MAX_CARD_BYTES:,} bytes; expected a data set's card")
-        described.append(DatasetCard.load(path).data.to_dict() if path == card
-                         else yaml.safe_load(path.read_text(encoding="utf-8")))
-    if written_out(described, {}) > MAX_CARD_VALUES:
-        raise UserError(f"{folder}: its card has more than {MAX_CARD_VALUES:,} values; expected a data set's card")
-    if any("://" in str(one.get("configs")) for one in described if isinstance(one, dict)):
-        raise UserError(f"{folder}: its card names files on other machines; expected files in this folder")
+def rows_of(asked: Asked) -> tuple[list[tuple[int, list | None, list | None]], dict[int, str]]:
+    """The rows asked for, as (number in the data set's split, words, labels), and the names of the labels."""
+    repository = Repository(asked.name, asked.options.revision)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as fresh:
+        cache = fresh if repository.folder else None  # the lasting cache does not see that a local file changed
+        place = place_of(asked, repository, cache)
+        missing = [other for other in SPLITS if not find_split(asked, place.splits, other)]
+        drawn = asked.options.split_seed is not None and "train" not in missing
+        split = find_split(asked, place.splits, "train" if drawn and asked.split in missing else asked.split)
+        if split is None:
+            raise no_split(asked, place.splits, missing)
+        files = {"data_files": place.files} if place.files else {}
+        rows = load_dataset(asked.name, place.config, split=split, revision=asked.options.revision, cache_dir=cache,
+                            **files)
+        words, tags = hub_columns.columns(asked.name, rows.features, asked.options)
+        names = hub_columns.names_in(rows.features, tags)
+        if names is None:
+            names = repository.label_names(tags, asked.value)
+        if names is None:
+            raise UserError(f"{asked.name}: the numbers in {tags} have no names; expected class labels in its card, or "
+                            """a label.json such as {"O": 0, "B-PER": 1}""")
+        whole = place.whole or split not in ALIASES
+        numbers = range(len(rows)) if whole else numbers_of_language(asked, rows, repository, place.in_names)
+        if drawn and missing and asked.split in ("train", *missing):
+            numbers = part(asked, numbers, missing)
+        chosen = rows.select(numbers)
+        return list(zip(numbers, chosen[words], chosen[tags], strict=True)), names
 
 
-def written_out(value, known: dict[int, int]) -> int:
-    """How many values there are in YAML's lists and mappings; what an alias repeats counts each time."""
-    if id(value) not in known:
-        parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
-        known[id(value)] = 1 + sum(written_out(part, known) for part in parts)
-    return known[id(value)]
+class Place(NamedTuple):
+    """Where the rows of a language are: in a configuration, or in files (split -> paths) that are called after it.
+
+    whole: all rows there are of the language. in_names: the languages in the names of all files.
+    """
+
+    config: str | None
+    files: dict[str, list[str]]
+    splits: list[str]
+    whole: bool
+    in_names: list[str]
 
 
-def known(langs: list[str]) -> str:
-    return ", ".join(sorted({lang for lang in langs if lang and LANGUAGE.fullmatch(lang)}))
+def place_of(asked: Asked, repository: Repository, cache: str | None) -> Place:
+    configs = get_dataset_config_names(asked.name, revision=asked.options.revision)
+    in_names: list[str] = []
+    config = next((c for c in (f"{asked.prefix}{asked.value}", asked.value) if c in configs), None)
+    if config is None and len(configs) == 1 and not repository.card[0].get("configs"):
+        in_names, files = files_of_language(repository.files, asked)
+        if files:
+            return Place(None, files, list(files), True, in_names)
+    if config is None and (asked.prefix or len(configs) > 1):
+        raise no_language(asked, [name.removeprefix(asked.prefix) for name in in_names or configs
+                                  if name.startswith(asked.prefix)])
+    splits = get_dataset_split_names(asked.name, config or configs[0], revision=asked.options.revision, cache_dir=cache)
+    return Place(config or configs[0], {}, splits, config is not None, in_names)
 
 
-def hub_row(words: list | None, ids: list | None, names: list[str]) -> tuple[list[str], list[str]]:
-    """Words and tags of a row; ValueError for what no file could hold either, and for tags that are withheld (-1)."""
-    words, ids = words or [], ids or []
-    if len(words) != len(ids):
-        raise ValueError(f"{len(words)} words but {len(ids)} tags; expected one a word")
-    for word, label in zip(words, ids, strict=True):
-        if not word or NOT_IN_A_WORD.search(word):
-            raise ValueError(f"{str(word)[:40]!r} is not a word; expected text without tabs and line breaks")
-        if label is None or not 0 <= label < len(names):
-            raise ValueError(f"the word {word[:40]!r} has no tag")
-        check_tag(names[label])
-    return words, [names[label] for label in ids]
+def files_of_language(files: Sequence[str], asked: Asked) -> tuple[list[str], dict[str, list[str]]]:
+    """The languages that files or their folders are called after, and the files of one of them by split:
+    ``de/train.parquet``, ``train/train_de.jsonl``, ``de-train.json``."""
+    languages: list[str] = []
+    chosen: dict[str, list[str]] = {}
+    for file in filter(ROWS.search, files):
+        if PurePosixPath(file).name in LABEL_FILES:
+            continue
+        *folders, stem = PurePosixPath(ROWS.sub("", file)).parts
+        stem = SHARD.sub("", stem)
+        called = IN_A_NAME.fullmatch(stem)
+        own = (called["lang"] or called["lang2"]) if called else None
+        named = [own] if own and CODE.fullmatch(own) else [
+            part for part in folders if part not in (*ALIASES, "data", "dataset")]
+        languages += named[:1]
+        if {asked.value, f"{asked.prefix}{asked.value}"} & {own, *folders}:
+            parts = [(called["split"] or called["split2"]) if called else stem, *reversed(folders)]
+            split = next((s for part in parts for s, aliases in SPLITS.items() if part in aliases), "train")
+            chosen.setdefault(split, []).append(file)
+    return list(dict.fromkeys(languages)), chosen
 
 
-def columns(name: str, features: Features) -> tuple[str, str]:
-    """The names of the columns with words (a list of strings) and tags (a list of ClassLabels)."""
-    lists = {column: feature.feature for column, feature in features.items() if isinstance(feature, List)}
-    tags = [column for column, inner in lists.items() if isinstance(inner, ClassLabel)]
-    words = [column for column, inner in lists.items() if inner == Value("string") and column not in LANG_COLUMNS]
-    if "ner_tags" in tags:
-        tags = ["ner_tags"]
-    if "tokens" in words:
-        words = ["tokens"]
-    if len(tags) != 1 or len(words) != 1:
-        raise UserError(f"{name}: expected one column with lists of words and one with lists of ClassLabel tags, "
-                        f"found {', '.join(f'{column}: {feature}' for column, feature in features.items())}")
-    return words[0], tags[0]
+def find_split(asked: Asked, splits: Sequence[str], split: str) -> str | None:
+    """What the data set calls a split: ``train_de`` where the language is part of its name, otherwise ``train``."""
+    value = asked.value.replace("-", "_")
+    own = [name for alias in SPLITS[split] for name in (f"{alias}_{value}", f"{alias}.{value}", f"{value}_{alias}",
+                                                        f"{value}.{alias}")]
+    return next((name for name in (*own, *SPLITS[split]) if name in splits), None)
 
 
-def of_language(name: str, rows: Dataset, lang: str) -> list[int]:
-    """The numbers of the rows in a language: by a column with one name, or one name a word."""
-    column = next((c for c in LANG_COLUMNS if c in rows.column_names), None)
-    if column is None:
-        raise UserError(f"{name}: no language '{lang}'; expected one configuration a language or a lang column")
-    langs = [value if isinstance(value, str) else (value or [""])[0] for value in rows[column]]
-    chosen = [i for i, value in enumerate(langs) if value == lang]
-    if not chosen:
-        raise UserError(f"{name}: no language '{lang}'; there are {known(langs)}")
-    return chosen
+def no_split(asked: Asked, splits: Sequence[str], missing: Sequence[str]) -> UserError:
+    named = [called["lang"] or called["lang2"] for called in map(IN_A_NAME.fullmatch, splits) if called]
+    if len(missing) == len(SPLITS) and named:
+        return no_language(asked, named)
+    hint = ""
+    if asked.split != "train" and "train" not in missing:
+        hint = f", or --split_seed N to draw one sentence in {SHARE} of the training split for it"
+    return UserError(f"data set {asked.name}, language '{asked.lang}': no {asked.split} split among "
+                     f"{', '.join(splits)[:200]}; expected one of that name{hint}")
+
+
+def no_language(asked: Asked, there: Iterable[str]) -> UserError:
+    there = sorted(set(filter(None, there)))
+    listed = [lang for lang in there if LANGUAGE.fullmatch(lang)]
+    text = f"{asked.name}: no language '{asked.value}'; there are {', '.join(listed)}"
+    other = [lang for lang in there if not CODE.fullmatch(lang) and lang.isprintable()]
+    if not listed and other:
+        text = f"{asked.name}: no language '{asked.value}'; there are {', '.join(repr(lang[:40]) for lang in other)}"
+    if other:
+        text += f"; say which of them it is, as in --languages {asked.lang}={other[0][:40]!r}"
+    return UserError(text)
+
+
+def numbers_of_language(asked: Asked, rows: Dataset, repository: Repository, in_names: Sequence[str]) -> Sequence[int]:
+    """The rows of a language where neither a configuration nor a split is called after it."""
+    column = hub_columns.column_of_language(rows.column_names)
+    if column is not None:
+        numbers, there = hub_columns.of_language(rows, column, asked.value)
+        if not numbers:
+            raise no_language(asked, there)
+        return numbers
+    if len(in_names) > 1 or asked.value != asked.lang or in_names and re.fullmatch("[a-z]{2}", in_names[0]):
+        raise no_language(asked, in_names)
+    card = repository.languages
+    expected = f"expected a configuration, folder, split or lang column for it, or --languages {asked.lang}=default"
+    if len(card) > 1:
+        raise UserError(f"{asked.name}: its card names {', '.join(card)[:200]}, and nothing says which rows are "
+                        f"'{asked.lang}'; {expected}")
+    if card and card[0].lower() not in (asked.lang.lower(), asked.lang.lower().split("-")[0]):
+        raise UserError(f"{asked.name}: no language '{asked.lang}'; its card names {card[0]}, for all of it")
+    if not card and not asked.alone:
+        raise UserError(f"{asked.name}: no language '{asked.lang}', as nothing names one; expected one language in "
+                        "train_langs and eval_langs, the same, for a data set of one language")
+    logger.warning("%s: all of it is taken as '%s', %s", asked.source, asked.lang,
+                   "which its card names" if card else "the one language asked for")
+    return range(len(rows))
+
+
+def part(asked: Asked, numbers: Sequence[int], missing: Sequence[str]) -> list[int]:
+    """The training sentences that a split takes, where some splits are `missing`; in the order of the data set."""
+    share = len(numbers) // SHARE
+    if not missing:
+        return list(numbers)
+    if not share:
+        raise UserError(f"{asked.name}: {len(numbers)} training sentences of '{asked.lang}' are too few to set some "
+                        f"aside for {' and '.join(missing)}; expected {SHARE} or more")
+    order = np.random.default_rng(asked.options.split_seed).permutation(len(numbers))
+    begin = share * (missing.index(asked.split) if asked.split in missing else len(missing))
+    taken = order[begin:begin + share] if asked.split in missing else order[begin:]
+    if asked.split in missing:
+        logger.warning("%s: %d of the %d training sentences, drawn with split_seed %d", asked.source, share,
+                       len(numbers), asked.options.split_seed)
+    return [numbers[i] for i in sorted(taken.tolist())]
+
+
+def converted(raw: Raw, scheme: str | None) -> Raw:
+    """IOB2 whatever the scheme, with a notice, as in files."""
+    try:
+        rows, notice = to_iob2([sentence.tags for sentence in raw.sentences], scheme)
+    except TagError as error:
+        raise UserError(f"{raw.place(raw.sentences[error.sentence].line)}: {error}") from None
+    if notice:
+        logger.warning("%s: %s", raw.source, notice)
+    return raw._replace(sentences=[s._replace(tags=tags) for s, tags in zip(raw.sentences, rows, strict=True)])

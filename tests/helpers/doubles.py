@@ -20,6 +20,9 @@ PLACES = {  # name -> every place that holds it
     # what asks the Hub
     "snapshot_download": ("ner.model.pretrained.snapshot_download",),
     "config_names": ("ner.data.hub.get_dataset_config_names",),
+    "split_names": ("ner.data.hub.get_dataset_split_names",),
+    "repo_files": ("ner.data.hub_card.list_repo_files",),
+    "hub_file": ("ner.data.hub_card.hf_hub_download",),
     "load_dataset": ("ner.data.hub.load_dataset",),
     "HfApi": ("ner.experiment.publish.HfApi", "ner.model.checks.HfApi"),
     # what is built in
