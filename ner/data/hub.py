@@ -1,7 +1,7 @@
 """Data sets in the Hub's layout, from the Hub or a local folder: where a language and a split are in them.
 
-Data only: `datasets` runs no loading scripts any more. Trade-off: nothing is cached but what the Hub holds under a
-commit, because `datasets` itself serves old rows of a local Parquet file that has changed.
+Only data are read: `datasets` no longer runs loading scripts. Trade-off: nothing is cached but what the Hub holds under
+a commit, because `datasets` itself serves old rows of a local Parquet file that has changed.
 """
 
 import logging
@@ -57,7 +57,7 @@ class Asked(NamedTuple):
 def read(asked: Asked) -> Raw:
     """A split and language of any data set with a list of words and a list of tags in each row."""
     disable_progress_bars()  # one for each split and language
-    logging.getLogger("datasets.packaged_modules").setLevel(logging.CRITICAL)  # what they complain of, they raise, too
+    logging.getLogger("datasets.packaged_modules").setLevel(logging.CRITICAL)  # they also raise what they log
     try:
         found, names = rows_of(asked)
     except UserError:
@@ -102,7 +102,7 @@ def rows_of(asked: Asked) -> tuple[list[tuple[int, list | None, list | None]], d
             raise UserError(f"{asked.name}: the numbers in {tags} have no names; expected class labels in its card, or "
                             """a label.json such as {"O": 0, "B-PER": 1}""")
         whole = place.whole or split not in ALIASES
-        numbers = range(len(rows)) if whole else numbers_of_language(asked, rows, repository, place.in_names)
+        numbers = range(len(rows)) if whole else numbers_of_language(asked, rows, repository, place)
         if drawn and missing and asked.split in ("train", *missing):
             numbers = part(asked, numbers, missing)
         chosen = rows.select(numbers)
@@ -110,7 +110,7 @@ def rows_of(asked: Asked) -> tuple[list[tuple[int, list | None, list | None]], d
 
 
 class Place(NamedTuple):
-    """Where the rows of a language are: in a configuration, or in files (split -> paths) that are called after it.
+    """Where the rows of a language are: in a configuration, or in files (split -> paths) that are named after it.
 
     whole: all rows there are of the language. in_names: the languages in the names of all files.
     """
@@ -138,10 +138,11 @@ def place_of(asked: Asked, repository: Repository, cache: str | None) -> Place:
 
 
 def files_of_language(files: Sequence[str], asked: Asked) -> tuple[list[str], dict[str, list[str]]]:
-    """The languages that files or their folders are called after, and the files of one of them by split:
+    """The languages that files or their folders are named after, and the files of one of them by split:
     ``de/train.parquet``, ``train/train_de.jsonl``, ``de-train.json``."""
     languages: list[str] = []
     chosen: dict[str, list[str]] = {}
+    unnamed: list[str] = []
     for file in filter(ROWS.search, files):
         if PurePosixPath(file).name in LABEL_FILES:
             continue
@@ -154,9 +155,9 @@ def files_of_language(files: Sequence[str], asked: Asked) -> tuple[list[str], di
         languages += named[:1]
         if {asked.value, f"{asked.prefix}{asked.value}"} & {own, *folders}:
             parts = [(called["split"] or called["split2"]) if called else stem, *reversed(folders)]
-            split = next((s for part in parts for s, aliases in SPLITS.items() if part in aliases), "train")
-            chosen.setdefault(split, []).append(file)
-    return list(dict.fromkeys(languages)), chosen
+            split = next((s for part in parts for s, aliases in SPLITS.items() if part in aliases), None)
+            (chosen.setdefault(split, []) if split else unnamed).append(file)
+    return list(dict.fromkeys(languages)), chosen or ({"train": unnamed} if unnamed else {})
 
 
 def find_split(asked: Asked, splits: Sequence[str], split: str) -> str | None:
@@ -190,26 +191,29 @@ def no_language(asked: Asked, there: Iterable[str]) -> UserError:
     return UserError(text)
 
 
-def numbers_of_language(asked: Asked, rows: Dataset, repository: Repository, in_names: Sequence[str]) -> Sequence[int]:
-    """The rows of a language where neither a configuration nor a split is called after it."""
+def numbers_of_language(asked: Asked, rows: Dataset, repository: Repository, place: Place) -> Sequence[int]:
+    """The rows of a language where neither a configuration nor a split is named after it."""
     column = hub_columns.column_of_language(rows.column_names)
     if column is not None:
         numbers, there = hub_columns.of_language(rows, column, asked.value)
         if not numbers:
             raise no_language(asked, there)
         return numbers
+    in_names, card = place.in_names, repository.languages
     if len(in_names) > 1 or asked.value != asked.lang or in_names and re.fullmatch("[a-z]{2}", in_names[0]):
         raise no_language(asked, in_names)
-    card = repository.languages
-    expected = f"expected a configuration, folder, split or lang column for it, or --languages {asked.lang}=default"
+    by_hand = f"--languages {asked.lang}={place.config}"
     if len(card) > 1:
         raise UserError(f"{asked.name}: its card names {', '.join(card)[:200]}, and nothing says which rows are "
-                        f"'{asked.lang}'; {expected}")
+                        f"'{asked.lang}'; expected a configuration, folder, split or lang column for it, or {by_hand} "
+                        "to take all rows as that")
     if card and card[0].lower() not in (asked.lang.lower(), asked.lang.lower().split("-")[0]):
-        raise UserError(f"{asked.name}: no language '{asked.lang}'; its card names {card[0]}, for all of it")
+        raise UserError(f"{asked.name}: no language '{asked.lang}'; its card says that all of it is {card[0]}, so "
+                        f"expected --train_langs {card[0]} --eval_langs {card[0]}")
     if not card and not asked.alone:
-        raise UserError(f"{asked.name}: no language '{asked.lang}', as nothing names one; expected one language in "
-                        "train_langs and eval_langs, the same, for a data set of one language")
+        raise UserError(f"{asked.name}: nothing says which language it is in (no configuration, folder, split, column "
+                        f"or card); expected one language, as in --train_langs {asked.lang} --eval_langs {asked.lang}, "
+                        f"or {by_hand}")
     logger.warning("%s: all of it is taken as '%s', %s", asked.source, asked.lang,
                    "which its card names" if card else "the one language asked for")
     return range(len(rows))

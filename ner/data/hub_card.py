@@ -148,8 +148,8 @@ def names_in_text(text: str) -> dict[int, str] | None:
 
 
 def check_card(folder: Path) -> None:
-    """A data set's card may name files anywhere, but who names a folder has not asked for the network; and it may be a
-    bomb: a few lines of aliases that stand for more values than fit into memory."""
+    """A data set's card may name files anywhere, but a user who names a folder has not asked for the network; and the
+    card may be a bomb: a few lines of aliases that expand to more values than fit into memory."""
     card, bare, described = folder / CARD, folder / BARE_CARD, []
     for path in filter(Path.is_file, (card, bare)):
         if path.stat().st_size > MAX_CARD_BYTES:

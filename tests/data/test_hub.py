@@ -207,9 +207,9 @@ def test_a_set_of_one_language_by_its_card(tmp_path, caplog):
     assert notices(caplog) == [f"{folder} de {split}: all of it is taken as 'de', which its card names"
                                for split in CORPUS]
     assert complaint(dataset=folder, eval_langs=["de", "fr"]) == (
-        f"{folder}: no language 'fr'; its card names de, for all of it")
+        f"{folder}: no language 'fr'; its card says that all of it is de, so expected --train_langs de --eval_langs de")
     assert complaint(dataset=folder, train_langs=["en"], eval_langs=["en"]) == (
-        f"{folder}: no language 'en'; its card names de, for all of it")
+        f"{folder}: no language 'en'; its card says that all of it is de, so expected --train_langs de --eval_langs de")
 
 
 def test_a_set_of_one_language_by_the_users_word(tmp_path, caplog):
@@ -217,8 +217,8 @@ def test_a_set_of_one_language_by_the_users_word(tmp_path, caplog):
     check_is_corpus(*load(dataset=folder))
     assert notices(caplog)[0] == f"{folder} de train: all of it is taken as 'de', the one language asked for"
     assert complaint(dataset=folder, eval_langs=["de", "fr"]) == (
-        f"{folder}: no language 'de', as nothing names one; expected one language in train_langs and eval_langs, the "
-        "same, for a data set of one language")
+        f"{folder}: nothing says which language it is in (no configuration, folder, split, column or card); expected "
+        "one language, as in --train_langs de --eval_langs de, or --languages de=default")
     scored, _ = load({"test": ["de"]}, dataset=folder, train_langs=["it"])  # as evaluate.py score asks
     assert pairs(scored["test"]["de"]) == CORPUS["test"]
     caplog.clear()
@@ -238,7 +238,7 @@ def test_a_card_with_several_languages_and_nothing_that_tells_them_apart(tmp_pat
     folder = write_set(tmp_path / "set", card=card("language: [de, fr]\n"))
     assert complaint(dataset=folder) == (
         f"{folder}: its card names de, fr, and nothing says which rows are 'de'; expected a configuration, folder, "
-        "split or lang column for it, or --languages de=default")
+        "split or lang column for it, or --languages de=default to take all rows as that")
     check_is_corpus(*load(dataset=folder, languages={"de": "default"}))
 
 
@@ -423,6 +423,15 @@ def test_languages_in_the_names_of_folders_and_files(tmp_path, path):
     folder = write_set(tmp_path / "one", path=path.replace("LANG", "de"))
     assert complaint(dataset=folder, train_langs=["fr"], eval_langs=["fr"]) == (
         f"{folder}: no language 'fr'; there are de")
+
+
+def test_a_file_without_a_split_in_its_name(tmp_path):
+    """It is all there is of a language, and so the training split; or it is something else."""
+    write_set(tmp_path / "set", path="de/{split}.parquet")
+    (tmp_path / "set" / "de" / "types.json").write_text("{}")
+    folder = write_set(tmp_path / "set", {"rows": MANY["train"]}, path="fr/{split}.parquet")
+    check_is_corpus(*load(dataset=folder))
+    assert len(corpora.read(Options(dataset=folder), "fr", "train").sentences) == 47
 
 
 def test_files_of_one_language_in_parts(tmp_path):
