@@ -7,6 +7,7 @@ a commit, because `datasets` itself serves old rows of a local Parquet file that
 import logging
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -65,12 +66,12 @@ def read(asked: Asked) -> Raw:
     except Exception as error:  # `datasets` raises many kinds; all of them mean the same here
         if isinstance(error, (DatasetGenerationError, SplitsNotFoundError)):
             error = error.__cause__ or error
-        reason = (str(error).strip().split("\n") or [""])[0][:200]
+        reason = ": ".join(filter(None, (type(error).__name__, str(error).strip().split("\n")[0][:200])))
         if "corresponds to no data" in reason:
             raise UserError(f"{asked.source}: holds no sentence; expected words and their tags") from None
         hint = "; try --revision refs/convert/parquet, its rows without the script" * ("scripts are no" in reason)
         raise UserError(f"data set {asked.name}, language '{asked.lang}', {asked.split}: cannot be loaded "
-                        f"({type(error).__name__}: {reason}){hint}") from None
+                        f"({reason}){hint}") from None
     raw = Raw(asked.source, ", row ", [])
     for number, words, labels in found:
         try:
@@ -157,7 +158,11 @@ def files_of_language(files: Sequence[str], asked: Asked) -> tuple[list[str], di
             parts = [(called["split"] or called["split2"]) if called else stem, *reversed(folders)]
             split = next((s for part in parts for s, aliases in SPLITS.items() if part in aliases), None)
             (chosen.setdefault(split, []) if split else unnamed).append(file)
-    return list(dict.fromkeys(languages)), chosen or ({"train": unnamed} if unnamed else {})
+    chosen = chosen or ({"train": unnamed} if unnamed else {})
+    endings = Counter(PurePosixPath(file).suffixes[-1] for found in chosen.values() for file in found)
+    usual = endings.most_common(1)[0][0] if endings else ""  # one reader takes all of them, as in `datasets`
+    kept = {split: [file for file in found if file.endswith(usual)] for split, found in chosen.items()}
+    return list(dict.fromkeys(languages)), {split: found for split, found in kept.items() if found}
 
 
 def find_split(asked: Asked, splits: Sequence[str], split: str) -> str | None:
@@ -182,7 +187,8 @@ def no_split(asked: Asked, splits: Sequence[str], missing: Sequence[str]) -> Use
 def no_language(asked: Asked, there: Iterable[str]) -> UserError:
     there = sorted(set(filter(None, there)))
     listed = [lang for lang in there if LANGUAGE.fullmatch(lang)]
-    text = f"{asked.name}: no language '{asked.value}'; there are {', '.join(listed)}"
+    text = f"{asked.name}: no language '{asked.value}'"
+    text += f"; there are {', '.join(listed)}" if listed else ", nor any other, in a configuration, folder or column"
     other = [lang for lang in there if not CODE.fullmatch(lang) and lang.isprintable()]
     if not listed and other:
         text = f"{asked.name}: no language '{asked.value}'; there are {', '.join(repr(lang[:40]) for lang in other)}"

@@ -11,6 +11,7 @@ import yaml
 from huggingface_hub import DatasetCard, hf_hub_download, list_repo_files
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+from ner.data.sentences import LANGUAGE
 from ner.options import UserError
 
 CARD, BARE_CARD = "README.md", ".huggingface.yaml"
@@ -69,7 +70,7 @@ class Repository:
         # Unquoted, YAML reads the code of Norwegian as false.
         found = ["no"] if metadata.get("language") is False else found if isinstance(found, list) else [found]
         languages = ["no" if lang is False else str(lang) for lang in found if lang is not None]
-        return [lang for lang in languages if lang.isprintable() and len(lang) <= 40]
+        return [lang for lang in languages if LANGUAGE.fullmatch(lang) and not lang.isdecimal()]
 
     def label_names(self, column: str, value: str) -> dict[int, str] | None:
         """The names of a column's numbers: from the card's features, a file such as label.json (the one in the

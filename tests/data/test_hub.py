@@ -224,10 +224,12 @@ def test_a_set_of_one_language_by_the_users_word(tmp_path, caplog):
     caplog.clear()
     check_is_corpus(*load(dataset=folder, languages={"de": "default"}))
     assert not notices(caplog)
-    assert complaint(dataset=folder, languages={"de": "German"}).startswith(f"{folder}: no language 'German'")
+    assert complaint(dataset=folder, languages={"de": "German"}) == (
+        f"{folder}: no language 'German', nor any other, in a configuration, folder or column")
 
 
 @pytest.mark.parametrize(("yaml", "lang"), [("language: no\n", "no"), ("language: pt\n", "pt-BR"),
+                                            ("language: {a: 1}\n", "de"), ("language: 12\n", "de"),
                                             ("languages: [sv]\n", "sv")])
 def test_languages_in_a_card(tmp_path, yaml, lang):
     folder = write_set(tmp_path / "set", card=card(yaml))
@@ -429,6 +431,7 @@ def test_a_file_without_a_split_in_its_name(tmp_path):
     """It is all there is of a language, and so the training split; or it is something else."""
     write_set(tmp_path / "set", path="de/{split}.parquet")
     (tmp_path / "set" / "de" / "types.json").write_text("{}")
+    (tmp_path / "set" / "de" / "train.csv").write_text("a,b\n")
     folder = write_set(tmp_path / "set", {"rows": MANY["train"]}, path="fr/{split}.parquet")
     check_is_corpus(*load(dataset=folder))
     assert len(corpora.read(Options(dataset=folder), "fr", "train").sentences) == 47
