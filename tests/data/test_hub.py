@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ from huggingface_hub.errors import EntryNotFoundError
 
 from ner.data import corpora
 from ner.data.swiss import generate
-from ner.options import Options
+from ner.options import Options, UserError
 from ner.tags import UNANNOTATED
 from tests.helpers import doubles
 from tests.helpers.corpora import CORPUS, NAMES, TYPED, write_hub, write_parquet
 from tests.helpers.loaded import check_is_corpus, complaint, load, pairs
+from tests.helpers.mutators import BYTES
 from tests.helpers.runs import arguments, make_recipe, run_forked
 
 
@@ -602,3 +604,27 @@ def test_a_run_on_a_data_set_of_each_shape(tmp_path, shape):
     recorded = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert recorded["split_seed"] == changes.get("split_seed")
     assert recorded["languages"] == changes.get("languages", {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_broken_folders_are_read_or_refused_in_one_sentence(tmp_path, seed):
+    rng = random.Random(seed)
+    files = {f"{name}.jsonl": "".join(json.dumps({"tokens": words, "ner_tags": [NAMES.index(tag) for tag in tags]})
+                                      + "\n" for words, tags in CORPUS[split])
+             for split, name in (("train", "train"), ("validation", "dev"), ("test", "test"))}
+    files |= {"label.json": json.dumps({name: i for i, name in enumerate(NAMES)}, indent=1),
+              "README.md": card("language:\n- de\nlicense: mit\n")}
+    (tmp_path / "set").mkdir()
+    for name, text in files.items():
+        (tmp_path / "set" / name).write_text(text)
+    broken = tmp_path / "set" / rng.choice([*files])
+    change = rng.choice(sorted(BYTES.keys() - {"other JSON"} if broken.suffix != ".jsonl" else BYTES))
+    try:
+        broken.write_bytes(BYTES[change](broken.read_bytes(), rng))
+    except (ValueError, UnicodeError):  # no JSON in this line
+        pass
+    try:
+        load(dataset=str(tmp_path / "set"))
+    except UserError as error:
+        assert "\n" not in str(error) and str(error).isprintable() and len(str(error)) < 1000, (broken, change)
