@@ -6,9 +6,11 @@ import signal
 import sys
 from pathlib import Path
 
-from ner.experiment.cli import HelpFormatter, Parser, read_arguments, refuse_control_characters
-from ner.options import Options, UserError, as_recipe, resolve
+from ner.experiment.cli import HelpFormatter, Parser, command_line_values, read_arguments, refuse_control_characters
+from ner.options import DESCRIPTIONS, FIELDS, KINDS, Options, UserError, as_recipe, resolve, with_role
 from ner.training.signals import Stopped
+
+HOW_TO_READ = ("languages", "split_seed", "token_column", "tag_column", "tag_scheme")  # options of the data
 
 
 def parser() -> Parser:
@@ -78,6 +80,10 @@ def add_data(command: argparse.ArgumentParser, split: str = "test") -> None:
                          help="swiss, panx, or a data set's Hub name or folder [default: the run's]")
     command.add_argument("--revision", metavar="TEXT",
                          help="commit, tag or branch of the data set on the Hub [default: the run's]")
+    for name in HOW_TO_READ:
+        text = FIELDS[name].metadata["help"].partition(" [default")[0]
+        command.add_argument(f"--{name}", metavar=DESCRIPTIONS[KINDS[name]][1], nargs="+",
+                             help=f"{text} [default: the run's]")
     command.add_argument("--langs", metavar="TEXT ...", nargs="+", help="languages to score [default: eval_langs]")
     command.add_argument("--split", metavar="TEXT", default=split, choices=["train", "validation", "test"],
                          help=f"train, validation or test [default: {split}]")
@@ -88,10 +94,11 @@ def with_data(trained, args):
     recipe = as_recipe(trained.options)
     if args.data_dir is not None or args.dataset is not None:
         recipe |= {"data_dir": args.data_dir, "revision": None}
-    if args.dataset is not None:  # another corpus, so the run's fractions do not apply
-        recipe |= {"dataset": args.dataset, "fractions": {}}
+    if args.dataset is not None:  # another corpus, so the run's fractions, columns and names do not apply
+        recipe |= with_role(as_recipe(Options()), "of_data") | {"dataset": args.dataset, "data_dir": args.data_dir}
     if args.revision is not None:
         recipe["revision"] = args.revision
+    recipe |= command_line_values({name: words for name in HOW_TO_READ if (words := getattr(args, name)) is not None})
     options, langs = resolve(recipe), args.langs or trained.options.eval_langs
     if args.data_dir is not None:  # perhaps the same corpus, perhaps another
         for lang in options.fractions.keys() & langs:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import evaluate
 from tests.helpers import doubles
+from tests.helpers.corpora import CORPUS, write_hub
 from tests.helpers.folders import TAGS, lexicon_folder, tiny_folder
 from tests.helpers.known import SENTENCES, make_run, write_data
 from tests.helpers.paths import ROOT
@@ -115,6 +116,26 @@ def test_another_corpus_is_scored_whole(tmp_path, capsys):
     run = make_run(tmp_path / "run", tmp_path / "data", fractions={"de": 0.5})
     assert call(capsys, "score", run, "--dataset", "swiss", "--langs", "de", "--output_dir", tmp_path / "o")[0] == 0
     assert read(tmp_path / "o")["eval"]["test"]["de"]["sentences"] == 80
+
+
+def test_options_of_the_data_are_those_of_the_corpus_that_is_scored(tmp_path, capsys, monkeypatch):
+    """The run's say nothing of another data set; the command line's do."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hf-cache")
+    write_data(tmp_path / "data", "de")
+    run = make_run(tmp_path / "run", tmp_path / "data", languages={"de": "German (DE)"}, split_seed=4, tag_column="2")
+    config = write_hub(tmp_path / "configurations", {"de": CORPUS})
+    assert call(capsys, "score", run, "--dataset", config, "--langs", "de", "--output_dir", tmp_path / "a")[0] == 0
+    options = read(tmp_path / "a")["options"]
+    assert (options["languages"], options["split_seed"], options["tag_column"]) == ({}, None, None)
+    other = write_hub(tmp_path / "others", {"Other (X)": CORPUS, "French (FR)": CORPUS})
+    given = ("--dataset", other, "--langs", "fr", "--languages", "fr=French (FR)", "--split_seed", "3",
+             "--tag_column", "ner_tags")
+    assert call(capsys, "score", run, *given, "--output_dir", tmp_path / "b")[0] == 0
+    options = read(tmp_path / "b")["options"]
+    assert (options["languages"], options["split_seed"]) == ({"fr": "French (FR)"}, 3)
+    assert read(tmp_path / "b")["eval"]["test"]["fr"]["sentences"] == len(CORPUS["test"])
+    status, _, error = call(capsys, "score", run, "--dataset", other, "--langs", "fr", "--languages", "fr")
+    assert status == 2 and "languages: expected a mapping such as {de: German}" in error
 
 
 def test_score_a_model_from_elsewhere_with_its_own_order_of_tags(run, tmp_path, capsys):
