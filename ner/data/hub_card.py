@@ -11,13 +11,14 @@ import yaml
 from huggingface_hub import DatasetCard, hf_hub_download, list_repo_files
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+from ner.data import tag_names
 from ner.data.sentences import LANGUAGE
 from ner.options import UserError
 
 CARD, BARE_CARD = "README.md", ".huggingface.yaml"
 MAX_CARD_BYTES, MAX_CARD_VALUES = 1 << 23, 10**6
 CONVERTED = "refs/convert/"  # the branch where the Hub keeps a data set as Parquet; it holds nothing but the rows
-LABEL_FILES = {f"{stem}{ending}" for stem in ("label", "labels", "label2id", "id2label") for ending in (".json", "")}
+LABEL_FILES = {*tag_names.FILES, *(f"{stem}{ending}" for stem in ("label2id", "id2label") for ending in (".json", ""))}
 MAPPING = re.compile(r"\{[^{}]{3,20000}\}")
 
 
@@ -80,7 +81,7 @@ class Repository:
             return named
         paths = [file for file in self.files if PurePosixPath(file).name in LABEL_FILES]
         own = [file for file in paths if value in PurePosixPath(file).parts]
-        found = {file: label_names(self.json(file)) for file in own or paths}
+        found = {file: self.names_in_file(file) for file in own or paths}
         found |= {} if any(found.values()) else {CARD: names_in_text(text)}
         named_by = {file: names for file, names in found.items() if names}
         if not named_by:
@@ -90,33 +91,27 @@ class Repository:
             raise UserError(f"{self.name}: {first} and {other} name the labels differently; expected one of them")
         return names
 
-    def json(self, file: str):
+    def names_in_file(self, file: str) -> dict[int, str] | None:
         path = self.path(file)
         if path is None or path.stat().st_size > MAX_CARD_BYTES:
             return None
+        if path.suffix == ".txt":
+            return tag_names.read_names(path)
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return label_names(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, RecursionError) as error:
             raise UserError(f"{self.name}, {file}: is not JSON ({str(error)[:80]}); expected the labels' names"
                             ) from None
 
 
-def label_names(value, depth: int = 0) -> dict[int, str] | None:
-    """``{"O": 0, "B-PER": 1}``, ``{"0": "O", "1": "B-PER"}`` or ``["O", "B-PER"]``, also as the value of a key."""
-    names: dict[int, str] = {}
-    if isinstance(value, list) and all(isinstance(name, str) for name in value):
-        names = dict(enumerate(value))
-    elif isinstance(value, dict):
-        for key, other in value.items():
-            number, name = (other, key) if isinstance(key, str) and not key.isdecimal() else (key, other)
-            if isinstance(number, bool) or not re.fullmatch("[0-9]{1,9}", str(number)) or not isinstance(name, str):
-                names = {}
-                break
-            names[int(number)] = name
-        if not names and not depth:
-            return next(filter(None, (label_names(inner, 1) for inner in value.values())), None)
-        if len(names) < len(value):
-            return None
+def label_names(content: Any) -> dict[int, str] | None:
+    """Number -> name as `tag_names.named` reads them; None for what names no labels."""
+    if isinstance(content, dict):
+        content = {str(key): value for key, value in content.items()}
+    try:
+        names = tag_names.named(content)
+    except ValueError:
+        return None
     return names if "O" in names.values() else None
 
 

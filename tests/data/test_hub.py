@@ -281,12 +281,13 @@ BACKWARDS = NAMES[::-1]  # as a file may have them: O is not 0
     ("dataset/label.json", {name: i for i, name in enumerate(BACKWARDS)}),
     ("labels.json", BACKWARDS), ("label2id", {name: i for i, name in enumerate(BACKWARDS)}),
     ("id2label.json", {str(i): name for i, name in enumerate(BACKWARDS)}),
-    ("labels.json", {"labels": BACKWARDS, "colours": {"O": "red"}}),
+    ("labels.json", {"labels": BACKWARDS}), ("labels.txt", "\n".join(BACKWARDS)),
+    ("tags.txt", "".join(f"{name}\t{i}\n" for i, name in enumerate(BACKWARDS))),
 ])
 def test_numbers_whose_names_are_in_a_file(tmp_path, file, content):
     folder = write_set(tmp_path / "set", feature=NUMBERS, encode=BACKWARDS.index, tags="tags")
     (tmp_path / "set" / file).parent.mkdir(exist_ok=True)
-    (tmp_path / "set" / file).write_text(json.dumps(content))
+    (tmp_path / "set" / file).write_text(content if isinstance(content, str) else json.dumps(content))
     check_is_corpus(*load(dataset=folder))
 
 
@@ -576,6 +577,8 @@ SHAPES = {
     "large, languages in file names": {"feature": LARGE, "words_feature": LARGE, "path": "{split}_de.parquet"},
     "chunks and a column for the language": {"chunk_tags": (STRINGS, []), "lang": (ClassLabel(names=["de"]), "de")},
     "numbers": {"feature": NUMBERS, "encode": NAMES.index, "tags": "tags"},
+    "withheld labels": {"feature": List(ClassLabel(names=NAMES)),
+                        "encode": lambda tag: -1 if tag == "I-LOC" else NAMES.index(tag)},
 }
 
 
