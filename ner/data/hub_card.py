@@ -1,4 +1,4 @@
-"""What a data set's repository says about its data, apart from the rows: the card, and the files that name its labels."""
+"""What a data set's repository says about its rows: the card, and the files that name its labels."""
 
 import ast
 import json
