@@ -29,7 +29,7 @@ def test_validation_may_be_called_so(tmp_path):
     check_is_corpus(*load(data_dir=str(write_files(tmp_path, names=("train", "validation", "test")))))
 
 
-def test_a_changed_text_file_is_read_anew(tmp_path):
+def test_a_changed_text_file_is_read_again(tmp_path):
     write_files(tmp_path)
     path = tmp_path / "de" / "train"
     before = path.stat()

@@ -54,7 +54,7 @@ ODD_WORDS = {  # a word alone -> its subwords; the first ones yield none at all
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Decoded anew, so that no older folder in the user's cache answers for this code."""
+    """Decoded again, so that no older folder in the user's cache answers for this code."""
     if importlib.util.find_spec(builtin.PACKAGE) is None:
         pytest.skip("the package with the built-in encoder has no wheel for this platform")
     cache = tmp_path_factory.mktemp("cache")
