@@ -93,7 +93,7 @@ def with_data(trained, args):
     """The trained model with the command line's data options instead of the run's, and the languages to score."""
     recipe = as_recipe(trained.options)
     if args.data_dir is not None or args.dataset is not None:
-        recipe |= {"data_dir": args.data_dir, "revision": None}
+        recipe |= {"data_dir": args.data_dir, "revision": None, "languages": {}, "split_seed": None}
     if args.dataset is not None:  # another corpus, so the run's fractions, columns and names do not apply
         recipe |= with_role(as_recipe(Options()), "of_data") | {"dataset": args.dataset, "data_dir": args.data_dir}
     if args.revision is not None:

@@ -54,7 +54,8 @@ class Options:
     split_seed: int | None = option(None, "data", "seed for drawing missing splits of a Hub data set, a tenth of the "
                                     "training sentences each [default: none are drawn]", of_data=True, in_card=True)
     train_langs: list[str] = option(["de"], "data", "languages to train on")
-    eval_langs: list[str] = option(["de", "fr", "it", "en"], "data", "languages to score")
+    eval_langs: list[str] = option(["de", "fr", "it", "en"], "data", "languages to score; of a Hub data set, if only "
+                                   "train_langs is given, those")
     validation_langs: list[str] | None = option(None, "data", "languages to score after every epoch "
                                                 "[default: eval_langs]")
     fractions: dict[str, float] = option({}, "data", "share of each split to keep, per language, "
@@ -177,11 +178,18 @@ def resolve(recipe: dict, source: str = "") -> Options:
             values[name] = None if value is None and HINTS[name] != KINDS[name] else convert(value, KINDS[name])
         except (ValueError, KeyError, OverflowError):
             problems.append(f"{name}: expected {DESCRIPTIONS[KINDS[name]][0]}, found {shown(value)}")
+    if from_hub(values) and "train_langs" in values:  # a data set of other languages than the built-in corpus has
+        values.setdefault("eval_langs", values["train_langs"])
     options = Options(**values)
     problems += check(options)
     if problems:
         raise UserError("\n".join(f"{source}{': ' if source else ''}{problem}" for problem in problems))
     return options
+
+
+def from_hub(values: dict) -> bool:
+    """Whether the data are those of a data set in the Hub's layout, named by the user."""
+    return values.get("data_dir") is None and values.get("dataset", Options.dataset) not in ("swiss", "panx")
 
 
 def check(o: Options) -> list[str]:
@@ -220,6 +228,8 @@ def check(o: Options) -> list[str]:
         "seed and seeds exclude each other; keep one": o.seeds is not None and o.seed != Options.seed,
         "resume: with seeds, set output_dir to the study to continue": o.resume and o.seeds and o.output_dir is None,
         "public: needs push_to_hub user/name": o.public and o.push_to_hub is None,
+        "split_seed: only for a Hub data set; remove it": o.split_seed is not None and not from_hub(vars(o)),
+        "languages: only for a Hub data set; remove it": o.languages and not from_hub(vars(o)),
     }
     return problems + [text for text, found in wrong.items() if found]
 

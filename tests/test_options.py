@@ -93,7 +93,8 @@ def test_wrong_types(name, value, expected):
     ("checkpoint_every", "9" * 70),
 ])
 def test_values_out_of_range(name, value):
-    message = complaint(resolve, {name: value})
+    data = {"dataset": "user/set", "eval_langs": ["de"]} if name in ("languages", "split_seed") else {}
+    message = complaint(resolve, {name: value, **data})
     assert message.startswith(f"{name}: expected ") and "\n" not in message
     assert f", found {value!r}" in message
 
@@ -218,7 +219,7 @@ def test_command_line_values():
     assert from_words("--train_langs", "no").train_langs == ["no"]
     assert from_words("--train_langs", "[de,", "no]", "--fractions", "{de:", "0.5}").train_langs == ["de", "no"]
     assert from_words("--fractions", "de=0.629", "no=1").fractions == {"de": 0.629, "no": 1.0}
-    assert from_words("--languages", "en=English (EN)", "no=1.10").languages == {"en": "English (EN)", "no": "1.10"}
+    assert from_words("--dataset", "a/b", "--languages", "en=English (EN)", "no=1.10").languages == {"en": "English (EN)", "no": "1.10"}
     assert from_words("--fractions", "{de: 0.629, no: 1}").fractions == {"de": 0.629, "no": 1.0}
     assert from_words("--seeds", "1", "2").seeds == from_words("--seeds", "[1, 2]").seeds == [1, 2]
     assert from_words("--seeds", "null").seeds is None
@@ -275,6 +276,8 @@ FREE = {name: (st.lists(VALUES[kind], min_size=1, max_size=4, unique=True)) for 
 @given(values=st.fixed_dictionaries({}, optional=FREE))
 def test_config_yaml_leads_back_to_the_same_options(tmp_path_factory, values):
     options = dataclasses.replace(Options(**values), resume=False, output_dir=None)
+    if options.languages:  # for the Hub alone
+        options = dataclasses.replace(options, data_dir=None, dataset="user/set")
     path = tmp_path_factory.getbasetemp() / "config.yaml"
     path.write_text(yaml.safe_dump(as_recipe(options), sort_keys=False, allow_unicode=True), encoding="utf-8")
     assert resolve(read_recipe(path)) == options
@@ -318,3 +321,19 @@ def test_help_lists_every_option_with_default_and_without_torch():
         assert f"[default: {shown}]" in parts[name] or derived, parts[name]
     assert "--epochs N " in text and "--train_langs TEXT ... " in text and "--fractions NAME=X ... " in text
     assert "[N ...]" not in text
+
+
+def test_a_hub_data_set_is_scored_in_the_languages_that_it_is_trained_on():
+    assert resolve({"dataset": "user/set", "train_langs": ["en"]}).eval_langs == ["en"]
+    assert resolve({"dataset": "user/set", "train_langs": ["en"], "eval_langs": ["de"]}).eval_langs == ["de"]
+    for recipe in ({"dataset": "panx"}, {"dataset": "swiss"}, {"dataset": "user/set", "data_dir": "x"}):
+        assert resolve({**recipe, "train_langs": ["de"]}).eval_langs == ["de", "fr", "it", "en"]
+
+
+@pytest.mark.parametrize("value", [{"split_seed": 1}, {"languages": {"en": "English"}}])
+def test_options_of_the_hub_are_refused_for_other_data(value):
+    (name,) = value
+    for data in ({"data_dir": "x"}, {"dataset": "panx"}, {}):
+        with pytest.raises(UserError, match=f"{name}: only for a Hub data set; remove it"):
+            resolve({**value, **data})
+    resolve({**value, "dataset": "user/set"})
