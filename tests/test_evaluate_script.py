@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -122,7 +123,10 @@ def test_options_of_the_data_are_those_of_the_corpus_that_is_scored(tmp_path, ca
     """The run's say nothing of another data set; the command line's do."""
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hf-cache")
     write_data(tmp_path / "data", "de")
-    run = make_run(tmp_path / "run", tmp_path / "data", languages={"de": "German (DE)"}, split_seed=4, tag_column="2")
+    run = make_run(tmp_path / "run", tmp_path / "data", languages={"de": "German (DE)"}, split_seed=4, tag_column="2",
+                   dataset="user/set")
+    settings = run / "config.yaml"
+    settings.write_text(re.sub("data_dir: .*", "data_dir: null", settings.read_text()))
     config = write_hub(tmp_path / "configurations", {"de": CORPUS})
     assert call(capsys, "score", run, "--dataset", config, "--langs", "de", "--output_dir", tmp_path / "a")[0] == 0
     options = read(tmp_path / "a")["options"]
