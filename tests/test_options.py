@@ -219,7 +219,8 @@ def test_command_line_values():
     assert from_words("--train_langs", "no").train_langs == ["no"]
     assert from_words("--train_langs", "[de,", "no]", "--fractions", "{de:", "0.5}").train_langs == ["de", "no"]
     assert from_words("--fractions", "de=0.629", "no=1").fractions == {"de": 0.629, "no": 1.0}
-    assert from_words("--dataset", "a/b", "--languages", "en=English (EN)", "no=1.10").languages == {"en": "English (EN)", "no": "1.10"}
+    named = from_words("--dataset", "a/b", "--languages", "en=English (EN)", "no=1.10")
+    assert named.languages == {"en": "English (EN)", "no": "1.10"}
     assert from_words("--fractions", "{de: 0.629, no: 1}").fractions == {"de": 0.629, "no": 1.0}
     assert from_words("--seeds", "1", "2").seeds == from_words("--seeds", "[1, 2]").seeds == [1, 2]
     assert from_words("--seeds", "null").seeds is None
