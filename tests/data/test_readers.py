@@ -16,22 +16,9 @@ from ner.data.readers import read_file
 from ner.data.sentences import Sentence
 from ner.options import UserError
 from ner.schemes import iob1_to_iob2, is_iob1
+from tests.helpers.reading import complaint, read
 
 in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
-
-
-def read(folder: Path, content: str | bytes, name: str = "train", lang: str = "de") -> list[Sentence]:
-    path = folder / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_file(path, lang)
-
-
-def complaint(folder: Path, content: str | bytes, name: str = "train", lang: str = "de") -> str:
-    """What follows the file's path in the message."""
-    with pytest.raises(UserError) as error:
-        read(folder, content, name, lang)
-    assert str(error.value).startswith(str(folder / name) + ":")
-    return str(error.value)[len(str(folder / name)) + 1 :]
 
 
 PANX = "de:Anna\tB-PER\nde:ruft\tO\n\nde:Bern\tB-LOC\nde::\tO\n"
