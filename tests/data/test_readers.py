@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import tracemalloc
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
