@@ -249,4 +249,4 @@ def test_a_head_with_a_loss_of_its_own_refuses_options_that_it_would_ignore(reci
 
     doubles.replace(monkeypatch, "Head", CrfHead)
     assert train.main(runs.arguments(recipe, tmp_path / "run", "--label_smoothing", "0.1")) == 2
-    assert "the head has a loss of its own" in capsys.readouterr().err
+    assert "the head's own loss ignores them" in capsys.readouterr().err
