@@ -70,6 +70,7 @@ def test_documents_are_whole_sentences_of_400_to_500_subwords(tokenizer, glued):
     assert documents([*short, Document(["in"] * 600, [0] * 600)], tokenizer, 1)[0].words.count("in") == 0
 
 
+@pytest.mark.slow
 def test_every_word_is_seen_with_its_surroundings(tokenizer, glued):
     """Neighbouring windows share 64 subwords, so a word's window shows about 32 to either side, or the text's end."""
     assert agreement(glued, tokenizer, 0, 0) == 1.0

@@ -40,6 +40,7 @@ def written(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_predictions_hold_the_words_as_they_are(written):
     path = written / "run" / "predictions" / "test.de.tsv"
     rows = [line.split("\t") for line in path.read_bytes().decode().split("\n")]
@@ -48,6 +49,7 @@ def test_predictions_hold_the_words_as_they_are(written):
     assert [one.words for one in read_predictions(path)] == [WORDS] * 3
 
 
+@pytest.mark.slow
 def test_the_page_shows_them_and_runs_nothing(written):
     text = (written / "errors" / "errors.html").read_bytes().decode()
     page = Page(text)
@@ -62,6 +64,7 @@ def unescaped(cell: str) -> str:
     return re.sub(r"\\(.)", lambda m: {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}[m[1]], cell)
 
 
+@pytest.mark.slow
 def test_tables_keep_their_cells_and_lose_nothing(written):
     for path in sorted((written / "errors").glob("*.tsv")):
         rows = [line.split("\t") for line in path.read_bytes().decode().split("\n")[:-1]]
@@ -71,6 +74,7 @@ def test_tables_keep_their_cells_and_lose_nothing(written):
     assert [unescaped(row[header.index("words")]) for row in rows] == [" ".join(WORDS)] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["run", "errors", "run/report"])
 def test_tensorboard_shows_text_only(written, folder):
     events = EventAccumulator(str(written / folder)).Reload()
@@ -88,6 +92,7 @@ def test_tensorboard_shows_text_only(written, folder):
     assert all(html.escape(kind, quote=False) in everything for kind in TYPES[:2])
 
 
+@pytest.mark.slow
 def test_tags_of_tensorboard_have_two_parts(written):
     """A type with slashes is one part of a tag, not a path."""
     scalars = EventAccumulator(str(written / "run")).Reload().Tags()["scalars"]
@@ -95,6 +100,7 @@ def test_tags_of_tensorboard_have_two_parts(written):
     assert all(tag.count("/") == 1 for tag in scalars)
 
 
+@pytest.mark.slow
 def test_nothing_is_written_outside_the_folders(written):
     assert sorted(path.name for path in written.iterdir()) == ["errors", "run", "small"]
     assert not list(written.parent.glob("*evil*"))

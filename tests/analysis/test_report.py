@@ -60,6 +60,7 @@ def test_the_matrix_has_the_rows_of_the_chapter_and_each_is_monolingual(whole):
     assert rows["de"][1] == "70.0 (67.9–72.1)"
 
 
+@pytest.mark.slow
 def test_an_unfinished_study_has_dashes_and_names_what_is_missing(tmp_path):
     report.write_report(make_study(tmp_path / "study", ["de", "fr-250"]), planned())
     text = (tmp_path / "study" / "REPORT.md").read_text()
@@ -172,6 +173,7 @@ def test_a_language_that_an_epoch_lacks_has_no_curve(tmp_path):
     assert "85.9 (" in (tmp_path / "de" / "REPORT.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_single_run_a_score_without_training_and_an_empty_folder(tmp_path):
     write_run(tmp_path / "one", fake_results("de"))
     for _ in range(2):

@@ -316,6 +316,7 @@ any_row = st.tuples(any_word, st.sampled_from(["O", "B-PER", "B-LOC"]))
 any_sentences = st.lists(st.lists(any_row, min_size=1), min_size=1)
 
 
+@pytest.mark.slow
 @in_one_folder
 @given(any_sentences, st.booleans())
 def test_tables_round_trip(tmp_path, sentences, filled):

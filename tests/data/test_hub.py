@@ -214,6 +214,7 @@ def test_a_set_of_one_language_by_its_card(tmp_path, caplog):
         f"{folder}: no language 'en'; its card says that all of it is de, so expected --train_langs de --eval_langs de")
 
 
+@pytest.mark.slow
 def test_a_set_of_one_language_by_the_users_word(tmp_path, caplog):
     folder = write_set(tmp_path / "set")
     check_is_corpus(*load(dataset=folder))
@@ -230,6 +231,7 @@ def test_a_set_of_one_language_by_the_users_word(tmp_path, caplog):
         f"{folder}: no language 'German', nor any other, in a configuration, folder or column")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("yaml", "lang"), [("language: no\n", "no"), ("language: pt\n", "pt-BR"),
                                             ("language: {a: 1}\n", "de"), ("language: 12\n", "de"),
                                             ("languages: [sv]\n", "sv")])
@@ -276,6 +278,7 @@ NUMBERS = List(Value("int32"))
 BACKWARDS = NAMES[::-1]  # as a file may have them: O is not 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "content"), [
     ("label.json", {name: i for i, name in enumerate(BACKWARDS)}),
     ("dataset/label.json", {name: i for i, name in enumerate(BACKWARDS)}),
@@ -361,6 +364,7 @@ def test_large_lists_and_strings(tmp_path):
     check_is_corpus(*load(dataset=folder))
 
 
+@pytest.mark.slow
 def test_the_entities_among_other_layers(tmp_path):
     """As conll2003 (chunks and parts of speech are class labels, too) and MultiCoNER (strings beside their index)."""
     chunks = (List(ClassLabel(names=["O", "B-NP", "I-NP"])), [])
@@ -373,6 +377,7 @@ def test_the_entities_among_other_layers(tmp_path):
     check_is_corpus(*load(dataset=write_set(tmp_path / "e", words="text_words", tags="iob_labels", chunk_tags=chunks)))
 
 
+@pytest.mark.slow
 def test_two_layers_that_nothing_tells_apart(tmp_path):
     folder = write_set(tmp_path / "set", tags="labels", entity_tags=(STRINGS, []))
     assert complaint(dataset=folder) == (
@@ -396,6 +401,7 @@ def test_a_language_that_is_a_class_label(tmp_path, feature):
     assert complaint(dataset=folder, train_langs=["fr"]) == f"{folder}: no language 'fr'; there are de"
 
 
+@pytest.mark.slow
 def test_languages_of_other_names(tmp_path):
     """By `languages`: a configuration, or a value in a column."""
     folder = write_hub(tmp_path / "set", {"German (DE)": CORPUS, "French (FR)": CORPUS})
@@ -414,6 +420,7 @@ def test_languages_of_other_names(tmp_path):
 OTHER = {split: [(["x", *words], ["O", *tags]) for words, tags in sentences] for split, sentences in CORPUS.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["LANG/{split}.parquet", "data/LANG/{split}-00000-of-00001.parquet",
                                   "{split}_LANG.parquet", "LANG-{split}.parquet", "{split}/{split}_LANG.parquet",
                                   "data/{split}_LANG-00000-of-00001.parquet", "LANG/{split}/0000.parquet"])
@@ -467,6 +474,7 @@ def test_folders_of_json_lines(tmp_path):
 # ---- splits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("train_de", "val_de", "test_de"), ("train", "dev", "test"),
                                    ("training", "val", "test"), ("train", "valid", "test"),
                                    ("de_train", "de_dev", "de_test"), ("train", "testa", "testb")])
@@ -490,6 +498,7 @@ def rows_by_split(**options) -> dict[str, list[int]]:
     return {split: [int(words[0][4:]) for words in langs["de"]["tokens"]] for split, langs in corpus.items()}
 
 
+@pytest.mark.slow
 def test_a_training_split_alone(tmp_path, caplog):
     folder = write_set(tmp_path / "set", MANY)
     found = rows_by_split(dataset=folder, split_seed=3)

@@ -183,6 +183,7 @@ def test_the_same_command_continues_where_the_study_stopped(tmp_path, pretend, c
     assert f"run 1 of 3: {tmp_path / 'out' / 'a'} is finished" in out and "min left" in out
 
 
+@pytest.mark.slow
 def test_a_mistake_in_one_run_ends_the_study(tmp_path, pretend, capsys):
     pretend.fails = ("a",)
     assert script.main(recipe_in(tmp_path, "runs:\n  a:\n  b:\n")) == 2
@@ -212,6 +213,7 @@ def test_a_study_does_not_go_into_the_folder_of_a_run(tmp_path, pretend, capsys)
     assert "holds a single run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_default_folder_is_the_same_every_time(tmp_path, pretend, monkeypatch):
     doubles.runs_folder(monkeypatch, tmp_path / "runs")
     for _ in range(2):
@@ -248,6 +250,7 @@ def test_results_that_cannot_be_read_end_in_one_sentence(tmp_path, pretend, caps
     assert study.time_left([1.0], [json.loads(path.read_text())]) == "time left: known after the first run"
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_into_the_folder_of_a_study(tmp_path, pretend):
     script.main(recipe_in(tmp_path, "runs: {a: {seed: 1}}\n"))
     with pytest.raises(UserError, match="out: holds a study, not a run; name another output_dir"):
