@@ -29,6 +29,7 @@ from pathlib import Path
 
 import yaml
 from safetensors import safe_open
+from tabulate import tabulate
 
 from tests.helpers.mutators import mutate, mutate_words, seal
 from tests.helpers.small_world import STUDY, SUFFIXES, TEXT, TRAIN, call, make_runs, real, small_world, write_inputs
@@ -205,8 +206,7 @@ def main(count: int, seed: int, first: int) -> Counter:
 
 def table(outcomes: Counter) -> str:
     names = sorted({name for name, _ in outcomes}, key=lambda name: (name == "all", name not in GROUPS, name))
-    return "\n".join(f"{name:<16}" + "".join(f"{cell:>10}" for cell in cells) for name, *cells in [
-        ("", *OUTCOMES), *((name, *(outcomes[name, kind] for kind in OUTCOMES)) for name in names)])
+    return tabulate([[name, *(outcomes[name, kind] for kind in OUTCOMES)] for name in names], ["", *OUTCOMES], "plain")
 
 
 if __name__ == "__main__":

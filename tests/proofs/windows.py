@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 from accelerate import Accelerator
+from tabulate import tabulate
 
 from ner.data import alignment, corpora, encoded
 from ner.data.collate import padding_of
@@ -86,8 +87,7 @@ def sentences_of(trained: Trained, data_dir: str | None, lang: str, split: str) 
 def main(run: str, data_dir: str | None, langs: list[str] | None, split: str, most: int, strides: list[int]) -> None:
     trained = load(run, Accelerator())
     model, tokenizer, names = trained.model, trained.tokenizer, trained.tags.names
-    print(f"windows of {WINDOW} subwords against one of {WHOLE}, in %\n{'lang':<6}{'documents':>10}{'words':>8}"
-          f"{'windows':>12}{'same tag':>10}{'of entities':>13}{'F1, one window':>16}{'F1':>8}")
+    rows = []
     for lang in langs or trained.options.eval_langs:
         glued = documents(sentences_of(trained, data_dir, lang, split), tokenizer, most)
         whole = tag(model, tokenizer, glued, WHOLE, 0)
@@ -96,9 +96,10 @@ def main(run: str, data_dir: str | None, langs: list[str] | None, split: str, mo
                  for stride in strides}
         found["shorter"] = compare(shorter, names, whole[kept], tag(model, tokenizer, shorter, WHOLE, 0))
         for what, row in found.items():
-            print(f"{lang:<6}{len(glued):>10}{len(whole):>8}{what:>12}{100 * row.agreement:>10.2f}"
-                  f"{100 * row.agreement_entities:>13.2f}{100 * row.f1_whole:>16.2f}{100 * row.f1_other:>8.2f}",
-                  flush=True)
+            rows.append([lang, len(glued), len(whole), what, *(100 * share for share in row)])
+    header = ["lang", "documents", "words", "windows", "same tag", "of entities", "F1, one window", "F1"]
+    table = tabulate(rows, header, "plain", floatfmt=".2f")
+    print(f"windows of {WINDOW} subwords against one of {WHOLE}, in %\n{table}")
 
 
 if __name__ == "__main__":
