@@ -22,6 +22,8 @@ from tests.proofs.windows import LONGEST, SHORTEST, WHOLE, WINDOW, Document, com
 
 TAGS = tag_set(PANX_TYPES)
 
+pytestmark = pytest.mark.slow
+
 
 class Neighbours(torch.nn.Module):
     """The tag of a subword is a checksum of itself and of `reach` subwords to its left and right."""
@@ -70,7 +72,6 @@ def test_documents_are_whole_sentences_of_400_to_500_subwords(tokenizer, glued):
     assert documents([*short, Document(["in"] * 600, [0] * 600)], tokenizer, 1)[0].words.count("in") == 0
 
 
-@pytest.mark.slow
 def test_every_word_is_seen_with_its_surroundings(tokenizer, glued):
     """Neighbouring windows share 64 subwords, so a word's window shows about 32 to either side, or the text's end."""
     assert agreement(glued, tokenizer, 0, 0) == 1.0
@@ -89,7 +90,6 @@ def test_the_window_with_more_context_wins(tokenizer, glued):
             assert min(unowned) >= 24, "both leave to the other what they show without context"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("lang", ["de", "fr", "it", "en"])
 def test_documents_glued_from_panx(shared, tokenizer, lang):
     read = readers.read_file(shared / "panx" / lang / "test", lang)[:2000]

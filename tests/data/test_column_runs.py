@@ -7,6 +7,8 @@ import pytest
 from tests.helpers.columns import SHAPES, WORDS
 from tests.helpers.runs import arguments, make_recipe, run_forked
 
+pytestmark = pytest.mark.slow
+
 RUN = ["two layers", "HIPE-2022", "CoNLL-U with name=", "MultiCoNER", "ids, no blank lines", "BIOES", "IO", "B_TYPE",
        "third column of many", "KLUE"]
 
@@ -17,7 +19,6 @@ def recipe(tmp_path_factory):
     return make_recipe(folder, data_dir="replaced", tags=None, epochs=1, eval_langs=["de"], batch_size=2)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("shape", RUN)
 def test_a_run_on_every_shape(tmp_path, recipe, shape):
     text, options, notice = SHAPES[shape]

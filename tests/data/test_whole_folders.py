@@ -12,6 +12,8 @@ from ner.tags import spans
 from tests.helpers import runs
 from tests.helpers.annotated import characters, table
 
+pytestmark = pytest.mark.slow
+
 Sentences = list[tuple[list[str], list[str]]]
 COUNTS = {"train": 37, "validation": 10, "test": 12}
 NAMES = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"]
@@ -83,7 +85,6 @@ def recipe(tmp_path_factory) -> Path:
     return runs.make_recipe(tmp_path_factory.mktemp("whole"), eval_langs=["de"], epochs=1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_folder_trains_to_the_end(recipe, tmp_path, name):
     pattern, write, more, same_words = FOLDERS[name]

@@ -239,6 +239,7 @@ def upload(folder: Path, url: str, visibility: str, token: str = "hf_test") -> s
                           capture_output=True, text=True, timeout=60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("visibility, private", [("", True), ("public", False)])
 def test_upload(hub, model, visibility, private):
     done = upload(model, hub.url, visibility)
@@ -258,6 +259,7 @@ def failure(done: subprocess.CompletedProcess) -> str:
     return last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path, status, expected", [
     ("", 401, "401 Sorry, not today. log in with 'hf auth login' and a token with write access"),
     ("", 403, "403 Sorry, not today. log in with 'hf auth login' and a token with write access"),
@@ -274,6 +276,7 @@ def test_a_hub_that_refuses(hub, model, path, status, expected):
     assert hub.files == {}
 
 
+@pytest.mark.slow
 def test_without_a_network(hub, model):
     hub.shutdown()
     hub.server_close()
@@ -281,11 +284,13 @@ def test_without_a_network(hub, model):
     assert "ConnectError" in said and said.endswith(f"hf upload {REPOSITORY} '{model}' .")
 
 
+@pytest.mark.slow
 def test_without_a_token(hub, model):
     assert "(no token found: log in with 'hf auth login' or" in failure(upload(model, hub.url, "", token=""))
     assert hub.tokens == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("private, visibility, mend", [(False, "", "with"), (True, "public", "without")])
 def test_a_repository_that_was_there_with_another_visibility(hub, model, private, visibility, mend):
     hub.private = private
@@ -293,6 +298,7 @@ def test_a_repository_that_was_there_with_another_visibility(hub, model, private
     assert hub.files == {}
 
 
+@pytest.mark.slow
 def test_a_repository_that_was_there(hub, model):
     hub.private = True
     assert upload(model, hub.url, "").stdout == f"{hub.url}/{REPOSITORY}\n" and len(hub.files) == 3

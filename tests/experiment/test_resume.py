@@ -18,6 +18,8 @@ from ner.training import checkpoint
 from tests.helpers import doubles, runs
 from tests.proofs import kills
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> Path:
@@ -62,14 +64,12 @@ def steps(folder: Path) -> list[int]:
     return sorted(checkpoint.step_of(path) for path in checkpoint.found(folder / "checkpoints"))
 
 
-@pytest.mark.slow
 def test_the_same_options_give_the_same_run(recipe, straight, tmp_path):
     run(runs.arguments(recipe, tmp_path / "run"), tmp_path, doubles.keep_checkpoints)
     runs.assert_same_run(tmp_path / "run", straight)
     assert steps(straight) == [28, 30] and max(value for _, value in runs.curves(straight)["f1/mean"]) > 0
 
 
-@pytest.mark.slow
 def test_stops_and_kills_leave_no_trace(recipe, straight, tmp_path):
     """Twice within the first epoch (of 10 steps), at its end, two kills within the second, one across its end, and in
     the last step."""
@@ -86,7 +86,6 @@ def test_stops_and_kills_leave_no_trace(recipe, straight, tmp_path):
         assert [step for step, _ in points] == sorted({step for step, _ in points}), f"{tag} forks"
 
 
-@pytest.mark.slow
 def test_a_signal_in_the_last_step_stops_the_run_before_its_test(straight, recipe, tmp_path):
     argv = runs.arguments(recipe, tmp_path / "run")
     log = run(argv, tmp_path, doubles.signal_at, 30, signal.SIGTERM, status=143)
@@ -95,14 +94,12 @@ def test_a_signal_in_the_last_step_stops_the_run_before_its_test(straight, recip
     runs.assert_same_run(tmp_path / "run", straight)
 
 
-@pytest.mark.slow
 def test_checkpoints_are_removed_when_the_run_has_finished(recipe, tmp_path):
     run(runs.arguments(recipe, tmp_path / "run", "--max_steps", "3"), tmp_path)
     assert sorted(path.name.split(".")[0] for path in (tmp_path / "run").iterdir()) == [
         "config", "events", "model", "predictions", "results"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["weights.safetensors", "manifest.json"])
 def test_the_older_checkpoint_serves(stopped, straight, tmp_path, name):
     path = stopped / "checkpoints" / "step-7" / name
@@ -112,7 +109,6 @@ def test_the_older_checkpoint_serves(stopped, straight, tmp_path, name):
     runs.assert_same_run(stopped, straight)
 
 
-@pytest.mark.slow
 def test_without_an_intact_checkpoint_it_starts_at_the_beginning(stopped, straight, tmp_path):
     for step in (4, 7):
         (stopped / "checkpoints" / f"step-{step}" / "state.json").unlink()
@@ -153,7 +149,6 @@ def limit_files(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-@pytest.mark.slow
 def test_a_file_size_limit_loses_neither_the_older_checkpoint_nor_the_message(stopped, straight, tmp_path):
     size = (stopped / "checkpoints" / "step-7" / "weights.safetensors").stat().st_size
     log = run(["--resume", "--output_dir", str(stopped)], tmp_path, limit_files, size - 1, status=2)
@@ -164,7 +159,6 @@ def test_a_file_size_limit_loses_neither_the_older_checkpoint_nor_the_message(st
     runs.assert_same_run(stopped, straight)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("after, name, left", [
     ("log_validation", "save_weights", ".model.tmp"),
     ("log_test", "os.fsync", ".results.json.tmp")])
@@ -180,7 +174,6 @@ def test_a_kill_while_the_last_files_are_written_is_harmless(recipe, straight, t
     assert not list((tmp_path / "run").glob(".*"))
 
 
-@pytest.mark.slow
 def test_a_kill_between_results_and_the_removal_is_harmless(recipe, straight, tmp_path):
     argv = runs.arguments(recipe, tmp_path / "run")
     run(argv, tmp_path, doubles.die_in, "remove_checkpoints", status=-9)
@@ -194,7 +187,6 @@ def test_a_kill_between_results_and_the_removal_is_harmless(recipe, straight, tm
             and (tmp_path / "run" / "results.json").read_bytes() == before)
 
 
-@pytest.mark.slow
 def test_ctrl_c_of_plain_python(recipe, tmp_path):
     with runs.start(runs.arguments(recipe, tmp_path / "run", "--epochs", "9999", "--resume")) as process:
         end = time.monotonic() + 90
@@ -219,7 +211,6 @@ def slow_third_step() -> None:
     doubles.replace_for_good("train_step", slow)
 
 
-@pytest.mark.slow
 def test_an_impatient_ctrl_c_stops_at_once(recipe, tmp_path):
     log = tmp_path / "log"
     process = runs.forked(runs.train_main, runs.arguments(recipe, tmp_path / "run"), str(log), slow_third_step)
@@ -265,7 +256,6 @@ def spoil(below: float, step: int | None = None) -> None:
         doubles.signal_at(step, signal.SIGTERM)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("select", ["mean", "de"])
 def test_the_selected_epoch_is_the_one_saved(recipe, tmp_path, select):
     """Interrupted in the last of three epochs, which is spoiled: the weights come from the checkpoint."""
@@ -283,7 +273,6 @@ def test_the_selected_epoch_is_the_one_saved(recipe, tmp_path, select):
         assert expected["loss"] != pytest.approx(train["epochs"][2]["validation"][lang]["loss"], rel=1e-2)
 
 
-@pytest.mark.slow
 def test_patience_stops(recipe, tmp_path):
     """Of 20 epochs, the third (from step 21 of 200 on) is spoiled and so are all after it."""
     argv = runs.arguments(recipe, tmp_path / "run", "--select", "mean", "--patience", "2", "--epochs", "20",
@@ -296,6 +285,5 @@ def test_patience_stops(recipe, tmp_path):
             and train["steps"] == 10 * len(scores))
 
 
-@pytest.mark.slow
 def test_three_kills(tmp_path):
     assert "3 kills" in kills.main(3, 60, tmp_path)

@@ -1,5 +1,6 @@
 """A small encoder, a small corpus and runs on them."""
 
+import functools
 import json
 import multiprocessing
 import os
@@ -24,14 +25,20 @@ from tests.helpers.paths import ROOT
 PIECES = 4000  # of the tokenizer's 250,000: a start of half a second instead of three
 
 
-def make_encoder(folder: Path) -> Path:
-    """A random encoder with the first pieces of the built-in encoder's tokenizer."""
-    folder.mkdir()
+@functools.cache
+def small_tokenizer() -> str:
+    """tokenizer.json with the first pieces of the built-in encoder's."""
     tokenizer = json.loads((builtin.encoder_folder() / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer["model"]["vocab"] = tokenizer["model"]["vocab"][:PIECES]
     for token in tokenizer["added_tokens"]:
         token["id"] = min(token["id"], PIECES)  # the mask comes after the pieces
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    return json.dumps(tokenizer)
+
+
+def make_encoder(folder: Path) -> Path:
+    """A random encoder with the first pieces of the built-in encoder's tokenizer."""
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text(small_tokenizer(), encoding="utf-8")
     shutil.copy(builtin.encoder_folder() / "tokenizer_config.json", folder)
     config = small_config(vocab_size=PIECES + 1, hidden_size=16, num_hidden_layers=2, intermediate_size=32,
                           max_position_embeddings=130)

@@ -111,10 +111,12 @@ def test_dequantise():
     assert result.dtype == np.float32 and np.array_equal(result, [first, second])
 
 
+@pytest.mark.slow
 def test_ids_of_the_public_example(tokenizer):
     assert tokenizer("Jack Sparrow loves New York!").input_ids == [0, 21763, 37456, 15555, 5161, 7, 2356, 5753, 38, 2]
 
 
+@pytest.mark.slow
 def test_published_ids(tokenizer, shared):
     published = json.loads((shared / "chapter4" / "expected.json").read_text(encoding="utf-8"))
     assert tokenizer(published["tokenization"]["text"]).tokens() == published["tokenization"]["tokens"]
@@ -146,6 +148,7 @@ def test_vectors_agree_with_the_engine(folder, tokenizer):
         assert cosines.min() >= 0.9995, cosines
 
 
+@pytest.mark.slow
 def test_checkpoint_is_complete_and_in_xlm_roberta_form(folder):
     _, loading = XLMRobertaModel.from_pretrained(folder, add_pooling_layer=False, output_loading_info=True)
     assert not loading["missing_keys"] and not loading["unexpected_keys"] and not loading["mismatched_keys"]
@@ -158,6 +161,7 @@ def test_checkpoint_is_complete_and_in_xlm_roberta_form(folder):
     assert torch.equal(positions[:2], torch.zeros(2, 384)) and positions[2:].abs().sum(1).min() > 0
 
 
+@pytest.mark.slow
 def test_odd_words(tokenizer):
     encoded = tokenizer(list(ODD_WORDS), is_split_into_words=True)
     subwords = {word: [] for word in ODD_WORDS}
@@ -259,6 +263,7 @@ def test_missing_package(tmp_path, monkeypatch):
         builtin.encoder_folder()
 
 
+@pytest.mark.slow
 def test_cache_that_cannot_be_written(folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
