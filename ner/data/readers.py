@@ -2,7 +2,7 @@
 
 The format is found once for a whole file, by what is in it, and every line must then be like it. That refuses files
 that a guess line by line would let through with wrong words or tags; the price is that a file's lines are held in
-memory (20,000 PAN-X sentences, 195,387 words, are read in about 0.6 s). A file is
+memory (20,000 PAN-X sentences, 195,387 words, are read in about 0.7 s). A file is
 - JSON Lines, when named ``*.jsonl`` or when ``{`` opens it, or a list of the same records, when ``[`` does: words with
   tags, or texts with character spans (`records`, `spans`);
 - a CSV table, when named ``*.csv`` or when its first line names columns for words and tags (`table`);

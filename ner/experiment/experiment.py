@@ -179,8 +179,9 @@ def begin(state: Run) -> None:
 def train(state: Run, keep: bool = True) -> None:
     """All remaining steps, with curves, checkpoints and an evaluation after every epoch.
 
-    A failing evaluation must not cost the weights: they are saved before it, and those of the last step are saved
-    whatever `checkpoint_every` says (unless `keep` is false). Raises `Stopped` if the run receives a stop signal.
+    A failing evaluation must not cost the weights: a checkpoint that is due is written before it, and one after the
+    last step whatever `checkpoint_every` says (unless `keep` is false). Raises `Stopped` if the run receives a stop
+    signal.
     """
     options, progress, accelerator = state.options, state.progress, state.accelerator
     every = options.checkpoint_every or "none"
