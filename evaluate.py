@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ner.experiment.cli import HelpFormatter, Parser, command_line_values, read_arguments, refuse_control_characters
 from ner.options import DESCRIPTIONS, FIELDS, KINDS, Options, UserError, as_recipe, resolve, with_role
+from ner.recipe import is_study
 from ner.training.signals import Stopped
 
 HOW_TO_READ = ("languages", "split_seed", "token_column", "tag_column", "tag_scheme")  # options of the data
@@ -185,7 +186,7 @@ def run_errors(args) -> None:
 
 
 def run_suspects(args) -> None:
-    from ner.experiment.folder import is_study, new_folder
+    from ner.experiment.folder import new_folder
 
     recipe, config = read_arguments("", args.rest)
     if is_study(recipe):

@@ -14,6 +14,7 @@ from ner.experiment import study
 from ner.experiment.cli import read_arguments
 from ner.experiment.folder import new_folder
 from ner.options import UserError, resolve
+from ner.recipe import is_study
 from ner.training.signals import Stopped
 
 QUICKSTART = Path(__file__).parent / "configs" / "quickstart.yaml"
@@ -26,7 +27,7 @@ def main(argv: list[str]) -> int:
         if recipe.get("resume") and recipe.get("output_dir") and not path:
             path = str(Path(str(recipe["output_dir"])) / "config.yaml")
             recipe, path = read_arguments(__doc__, ["--config", path, *argv])
-        if study.is_study(recipe):
+        if is_study(recipe):
             study.run(recipe, path)
             return 0
         options = resolve(recipe, path)

@@ -5,12 +5,11 @@ reads are checked.
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
-from ner.experiment.cli import read_recipe
 from ner.files import write_whole
 from ner.options import FIELDS, Options, UserError, as_recipe, resolve, shown
+from ner.recipe import is_study, read_recipe
 
 RUNS = Path(__file__).parent.parent.parent / "runs"
 
@@ -38,11 +37,6 @@ def check_folder(folder: Path, options: Options) -> None:
     for part in ("model", "predictions"):
         if (folder / part).exists() and not config.exists():
             raise UserError(f"{folder}: has a {part}/ that is not from a run; name another output_dir or move it")
-
-
-def is_study(recipe: Mapping) -> bool:
-    """Whether a recipe, or the config.yaml of a folder, describes several runs."""
-    return "runs" in recipe or recipe.get("seeds") is not None
 
 
 def is_finished(folder: Path) -> bool:

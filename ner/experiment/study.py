@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 import yaml
 
-from ner.experiment.cli import read_recipe
-from ner.experiment.folder import RUNS, is_study, read_results, write_results
+from ner.experiment.folder import RUNS, read_results, write_results
 from ner.files import write_whole
 from ner.options import NOT_IN_CONFIG, Options, UserError, as_recipe, resolve, shown, with_role
+from ner.recipe import is_study, read_recipe
 from ner.training.signals import Stopped
 
 RUN_NAME = re.compile(r"\w[\w.+-]*")

@@ -24,11 +24,10 @@ from ner.data.encoded import Encoded
 from ner.evaluation import per_language, predict
 from ner.evaluation.per_language import Scored
 from ner.evaluation.predict import Predictions
-from ner.experiment.cli import read_recipe
-from ner.experiment.folder import is_study
 from ner.model import pretrained
 from ner.model.roberta import TokenClassifier
 from ner.options import Options, UserError, resolve, shown
+from ner.recipe import is_study, read_recipe
 from ner.schemes import iob1_to_iob2
 from ner.tags import UNANNOTATED, TagSet
 

@@ -11,9 +11,9 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
 from ner.experiment import experiment
-from ner.experiment.cli import read_recipe
 from ner.experiment.resume import identity_of
 from ner.options import resolve
+from ner.recipe import read_recipe
 from ner.training import checkpoint
 from tests.helpers import doubles, runs
 

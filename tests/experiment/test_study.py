@@ -14,9 +14,10 @@ import train as script
 from ner.data import survey
 from ner.experiment import folder as folder_module
 from ner.experiment import seeds, study
-from ner.experiment.cli import read_arguments, read_recipe
+from ner.experiment.cli import read_arguments
 from ner.model import builtin
 from ner.options import UserError, as_recipe, resolve
+from ner.recipe import is_study, read_recipe
 from ner.training.signals import Stopped
 from tests.helpers import doubles
 from tests.helpers.paths import ROOT
@@ -32,7 +33,7 @@ def names(recipe: dict) -> list[str]:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_resolves(path):
     recipe = read_recipe(path)
-    options = ([one.options for one in study.plan(recipe, path.name)] if study.is_study(recipe)
+    options = ([one.options for one in study.plan(recipe, path.name)] if is_study(recipe)
                else [resolve(recipe, path.name)])
     assert all(set(one.train_langs) <= set(one.eval_langs) for one in options)
     command = path.read_text(encoding="utf-8").split("\n")[0]
@@ -67,7 +68,7 @@ def test_runs_share_the_options_above_them_and_seeds_are_runs_of_their_own():
     first, _ = study.plan({"seeds": [1, 2]})
     assert (first.name, first.options.seed, first.options.seeds, first.group) == ("seed-1", 1, None, "")
     assert names({"runs": {"a": {"seeds": [3, 4]}, 7: None}}) == ["a/seed-3", "a/seed-4", "7"]
-    assert not study.is_study({"seeds": None, "epochs": 1})
+    assert not is_study({"seeds": None, "epochs": 1})
 
 
 def test_all_problems_of_all_runs_are_reported_together():

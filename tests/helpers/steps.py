@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 
 from ner.evaluation import per_language
 from ner.experiment import experiment
-from ner.experiment.cli import read_recipe
 from ner.options import resolve
+from ner.recipe import read_recipe
 from ner.training import loop, machine
 
 STEPS = 20
