@@ -13,6 +13,7 @@ from tabulate import tabulate
 from ner.analysis.plots import Estimate, rounded
 
 DASH = "–"
+MANY = 6  # test languages: above this, a table with a column per language is too wide
 PUBLISHED_NAME = "published, XLM-R-base"
 PUBLISHED = {
     "de": {"de": 0.8590, "fr": 0.7079, "it": 0.6910, "en": 0.5962},
@@ -31,6 +32,13 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
     escaped = [[str(cell).replace("|", "\\|") for cell in line] for line in (header, *rows)]
     return tabulate(escaped[1:], escaped[0], "pipe", disable_numparse=True,
                     colalign=["left", *["right"] * (len(header) - 1)]) + "\n"
+
+
+def language_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
+    """A Markdown table with a column per language, or a row per language if there are many."""
+    if len(header) > MANY + 3:
+        header, *rows = zip(header, *rows, strict=True)
+    return markdown_table(header, rows)
 
 
 def points(estimate: Estimate | None, deviation: float | None = None) -> str:

@@ -119,6 +119,32 @@ def learning_curve(langs: Sequence[str], lang: str, points: Sequence[tuple[int, 
     return figure
 
 
+def by_language(langs: Sequence[str], runs: Mapping[str, Mapping[str, Estimate | None]],
+                published: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Test F1 with 95 % intervals, a row per language, best first by the first run that has results; published F1 as
+    crosses."""
+    first = next((of_run for of_run in runs.values() if any(of_run.values())), {})
+    order = sorted(langs, key=lambda lang: (estimate := first.get(lang)) is not None and estimate[0])
+    place = {lang: y for y, lang in enumerate(order)}
+    figure = Figure((WIDTH, 1.2 + 0.2 * len(langs)), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    plain(axes)
+    for number, (name, of_run) in enumerate(runs.items()):
+        known = {lang: estimate for lang, estimate in of_run.items() if estimate}
+        if known:
+            f1, low, high = 100 * np.array(list(known.values())).T
+            axes.errorbar(f1, [place[lang] for lang in known], xerr=[f1 - low, high - f1], label=name, linestyle="none",
+                          marker=(*MARKERS.values(), *OTHER_MARKERS)[number], markersize=4, elinewidth=0.8,
+                          color=(*COLOURS.values(), *OTHER_COLOURS)[number])
+    for name, of_languages in published.items():
+        axes.plot([100 * value for value in of_languages.values()], [place[lang] for lang in of_languages], label=name,
+                  color="black", linestyle="none", marker="x", markersize=5)
+    axes.set_yticks(range(len(order)), labels=order, fontsize=8)
+    axes.set_xlabel("test F1 (points)", fontsize=9)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=8, frameon=False)
+    return figure
+
+
 def panels(langs: Sequence[str], lines: Mapping[str, Mapping[str, Line]], x: str, y: str, diagonal: bool = False,
            black: str = "") -> Figure:
     """One small chart per title, one line per language; `black`: a line that is not a language; `diagonal`: y = x."""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ner.analysis import compare, notes, plots
 from ner.analysis.collect import Matrix, ReportedRun, collect, crossing, curve, matrix
-from ner.analysis.notes import DASH, markdown_table, points
+from ner.analysis.notes import DASH, MANY, language_table, markdown_table, points
+from ner.analysis.transfer import transfer_part
 from ner.data import survey
 from ner.evaluation import board
 from ner.files import write_whole
@@ -45,7 +46,8 @@ def write_report(folder: Path, planned: Mapping[str, Options]) -> list[Path]:
     langs = survey.union(run.options["eval_langs"] for run in runs)
     drawn: dict[str, plots.Figure] = {}
     rows = matrix(runs, langs)
-    parts = [f"# {folder.resolve().name}\n", notes.opening(runs), matrix_part(rows, langs, drawn),
+    parts = [f"# {folder.resolve().name}\n", notes.opening(runs),
+             transfer_part(runs, langs, drawn) or matrix_part(rows, langs, drawn),
              difference_part(rows, langs), *(curve_part(runs, rows, langs, lang, drawn) for lang in langs),
              training_part(runs, langs, drawn), runs_part(runs, langs), calibration_part(runs, rows, langs, drawn),
              speed_part(runs), data_part(runs)]
@@ -155,12 +157,12 @@ def runs_part(runs: Sequence[ReportedRun], langs: Sequence[str]) -> str:
     head = [[run.name, "-".join(run.options["train_langs"]) if run.train or not run.results else DASH,
              f"{run.train['sentences']:,}" if run.train else DASH] for run in runs]
     parts = ["## All runs\n", "Test F1 in points with 95 % interval; after ±, the standard deviation over seeds.\n",
-             markdown_table(["run", "languages", "sentences", *langs],
+             language_table(["run", "languages", "sentences", *langs],
                             [[*first, *cells(run)] for first, run in zip(head, runs, strict=True)])]
     if any(unseen(run.test(lang)) != DASH for run in runs for lang in langs):
         parts += ["The same for test sentences that do not occur (word for word) in the run's training data, and "
                   "their number:\n",
-                  markdown_table(["run", *langs],
+                  language_table(["run", *langs],
                                  [[run.name, *(unseen(run.test(lang)) for lang in langs)] for run in runs])]
     return "\n".join(parts)
 
@@ -180,8 +182,8 @@ def calibration_part(runs: Sequence[ReportedRun], rows: Matrix, langs: Sequence[
             diagrams[run.name] = lines
     parts = ["## Calibration\n", "Expected calibration error over words (15 bins) on the test sets, in points of "
              "probability. Most words are outside entities and easy, so a low value means little.\n",
-             markdown_table(["run", *langs], [[run.name, *(ece(run.test(lang)) for lang in langs)] for run in runs])]
-    if diagrams:
+             language_table(["run", *langs], [[run.name, *(ece(run.test(lang)) for lang in langs)] for run in runs])]
+    if diagrams and len(langs) <= MANY:
         figure = plots.panels(langs, diagrams, "confidence (probability of the predicted tag)", "accuracy",
                                 diagonal=True)
         parts.append(picture(drawn, "reliability", figure, "accuracy by confidence"))

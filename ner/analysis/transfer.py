@@ -1,0 +1,63 @@
+"""The part of a report for many test languages: a table with a row per language, beside published results, and a plot.
+
+A run is compared with published results only if it was trained on English alone and tested on whole test sets of PAN-X.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from ner.analysis import languages, plots
+from ner.analysis.collect import ReportedRun
+from ner.analysis.notes import DASH, MANY, markdown_table, points
+
+
+def transfer_part(runs: Sequence[ReportedRun], langs: Sequence[str], drawn: dict) -> str:
+    """The section, and its plot in `drawn`; empty if there are not many languages."""
+    if len(langs) <= MANY:
+        return ""
+    known = {lang: languages.PANX.get(lang) for lang in langs}
+    published = {lang: fact.published for lang, fact in known.items() if fact and comparable(runs, lang)}
+    ours = {run.name: {lang: run.estimate(lang) for lang in langs} for run in runs}
+    header = ["language", "family", "script", *ours, *["XLM-R-base, published"] * bool(published)]
+    lines = [[f"{fact.name} ({lang})" if fact else lang, *((fact.family, fact.script) if fact else (DASH, DASH)),
+              *(points(of_run[lang]) for of_run in ours.values()),
+              *([f"{100 * published[lang]:.1f}" if lang in published else DASH] if published else [])]
+             for lang, fact in known.items()]
+    means = ["**mean**", "", "", *(mean(of_run.values()) for of_run in ours.values())]
+    if published:  # a mean over other languages than ours would mislead
+        means.append(f"{100 * languages.published_mean(published):.1f}" if len(published) == len(langs) else DASH)
+    drawn["languages"] = plots.by_language(list(langs), ours, {"XLM-R-base, published": published} if published else {})
+    text = "Micro F1 on the test sets in points, with 95 % bootstrap intervals over sentences.\n"
+    return "\n".join(["## F1 by language\n", text, markdown_table(header, [*lines, means]),
+                      "![F1 by language](figures/languages.png)\n", *([against(ours, published)] if published else [])])
+
+
+def comparable(runs: Sequence[ReportedRun], lang: str) -> bool:
+    """Whether every run that has results for a language was trained on English and tested on a whole test set."""
+    tests = [(run.options["train_langs"], test) for run in runs if (test := run.test(lang))]
+    return bool(tests) and all(trained == ["en"] and test["sentences"] in languages.TEST_SENTENCES
+                               for trained, test in tests)
+
+
+def mean(estimates) -> str:
+    """The mean of micro F1 over languages, in points; a dash if a language has none."""
+    found = list(estimates)
+    return f"**{100 * sum(one[0] for one in found) / len(found):.1f}**" if all(found) else DASH
+
+
+def against(ours: Mapping[str, Mapping[str, plots.Estimate | None]], published: Mapping[str, float]) -> str:
+    """In how many languages a run is above the published result, and what else is published."""
+    lines, every = [], len(languages.PANX)
+    for name, of_run in ours.items():
+        ends = {lang: (mine[1], mine[2], value) for lang, value in published.items() if (mine := of_run[lang])}
+        above = [lang for lang, (low, _, value) in ends.items() if low > value]
+        below = [lang for lang, (_, high, value) in ends.items() if high < value]
+        within = [lang for lang in ends if lang not in above + below]
+        groups = (("above XLM-R-base's published F1", above), ("below", below),
+                  ("published F1 in our interval", within))
+        lines.append(f"- {name}: " + "; ".join(f"{what} on {', '.join(found)}" for what, found in groups if found))
+    others = ", ".join(f"{name} {100 * value:.1f}" for name, value in languages.MEANS.items())
+    over = "" if len(published) == every else f" Ours are over {len(published)} of them."
+    lines.append(f"\nPublished means over all {every} languages: {others}.{over} The results by language above are from "
+                 f"another publication, where XLM-R-base has {100 * languages.published_mean(languages.PANX):.1f} over "
+                 f"all {every}.")
+    return "\n".join(lines) + "\n"
