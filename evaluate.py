@@ -4,10 +4,11 @@ import argparse
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from ner.experiment.cli import HelpFormatter, Parser, command_line_values, read_arguments, refuse_control_characters
-from ner.options import DESCRIPTIONS, FIELDS, KINDS, Options, UserError, as_recipe, resolve, with_role
+from ner.options import CHOICES, DESCRIPTIONS, FIELDS, KINDS, Options, UserError, as_recipe, resolve, with_role
 from ner.recipe import is_study
 from ner.training.signals import Stopped
 
@@ -71,6 +72,8 @@ def add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", metavar="RUN_OR_MODEL", help="folder of a run, model folder or Hub name")
     command.add_argument("--model_revision", metavar="TEXT",
                          help="commit, tag or branch of the model on the Hub [default: none]")
+    command.add_argument("--device", metavar="TEXT", default="auto", choices=CHOICES["device"],
+                         help=f"{FIELDS['device'].metadata['help']} [default: auto]")
 
 
 def add_data(command: argparse.ArgumentParser, split: str = "test") -> None:
@@ -113,7 +116,7 @@ def scored_split(args, suffix: str, types: dict[str, str] | None = None):
     from ner.inference.trained import load, options_of, score
     from ner.training import machine
 
-    accelerator = machine.accelerator(options_of(args.model).mixed_precision)
+    accelerator = machine.accelerator(replace(options_of(args.model), device=args.device))
     name = Path(args.model).name
     folder = Path(args.output_dir) if args.output_dir else new_folder(f"{name}-{suffix}")
     check_folder(folder, Options())
@@ -138,7 +141,7 @@ def run_score(args) -> None:
             tagged = predictions.sentences(languages[lang], item.predictions, trained.tags)
             predictions.write_predictions(folder / "predictions" / f"{args.split}.{lang}.tsv", tagged)
         write_results(folder, {"name": name, "options": as_recipe(trained.options), "versions": machine.versions(),
-                               **({"mapped": types} if types else {}),
+                               "machine": machine.setting(accelerator), **({"mapped": types} if types else {}),
                                "eval": {args.split: {**metrics_of(scored), "mean_f1": mean_f1(scored)}}})
         print(f"\n{folder}: results.json, predictions/")
     accelerator.end_training()
@@ -151,7 +154,7 @@ def run_tag(args) -> None:
     from ner.inference.trained import load, options_of
     from ner.training import machine
 
-    accelerator = machine.accelerator(options_of(args.model).mixed_precision)
+    accelerator = machine.accelerator(replace(options_of(args.model), device=args.device))
     trained = load(args.model, accelerator, args.model_revision)
     lines, source = (tag.lines(sys.stdin), "standard input:") if args.text == ["-"] else (args.text, "text ")
     texts = tag.read_texts(lines, source, args.pretokenized)
@@ -166,6 +169,7 @@ def run_tag(args) -> None:
             if accelerator.is_main_process:
                 sys.stdout.write(shown)
         sys.stdout.flush()
+    accelerator.end_training()
 
 
 def run_errors(args) -> None:
@@ -202,7 +206,7 @@ def run_suspects(args) -> None:
     suspects.check_output(path)
     from ner.training import machine
 
-    accelerator = machine.accelerator(options.mixed_precision)
+    accelerator = machine.accelerator(options)
     found, sentences = suspects.find(options, accelerator)
     if accelerator.is_main_process:
         worst = found[: int(args.share * sentences)]

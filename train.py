@@ -20,33 +20,42 @@ from ner.training.signals import Stopped
 QUICKSTART = Path(__file__).parent / "configs" / "quickstart.yaml"
 
 
+def train(argv: list[str]) -> None:
+    """One run or a study."""
+    recipe, path = read_arguments(__doc__, argv or ["--config", str(QUICKSTART)])
+    if recipe.get("resume") and recipe.get("output_dir") and not path:
+        path = str(Path(str(recipe["output_dir"])) / "config.yaml")
+        recipe, path = read_arguments(__doc__, ["--config", path, *argv])
+    if is_study(recipe):
+        study.run(recipe, path)
+        return
+    options = resolve(recipe, path)
+    if options.resume and not options.output_dir:
+        raise UserError("resume: set --output_dir to the run to continue")
+    from ner.experiment import experiment  # imports torch, so only after the options are checked
+
+    folder = Path(options.output_dir) if options.output_dir else new_folder(Path(path).stem if path else "run")
+    experiment.run(options, folder, folder.resolve().name)
+
+
 def main(argv: list[str]) -> int:
     """Exit status: 0; 2 for a user error; 128 + signal for a run that was stopped and can be continued."""
+    status = 0
     try:
-        recipe, path = read_arguments(__doc__, argv or ["--config", str(QUICKSTART)])
-        if recipe.get("resume") and recipe.get("output_dir") and not path:
-            path = str(Path(str(recipe["output_dir"])) / "config.yaml")
-            recipe, path = read_arguments(__doc__, ["--config", path, *argv])
-        if is_study(recipe):
-            study.run(recipe, path)
-            return 0
-        options = resolve(recipe, path)
-        if options.resume and not options.output_dir:
-            raise UserError("resume: set --output_dir to the run to continue")
-        from ner.experiment import experiment  # imports torch, so only after the options are checked
-
-        folder = Path(options.output_dir) if options.output_dir else new_folder(Path(path).stem if path else "run")
-        experiment.run(options, folder, folder.resolve().name)
-    except (UserError, OSError) as error:
+        train(argv)
+    except (UserError, OSError) as error:  # perhaps in this process alone; then the launcher ends the others
         print(f"train.py: {error}", file=sys.stderr)
         return 2
-    except Stopped as stop:
+    except Stopped as stop:  # all processes stop after the same step
         print(f"train.py: {stop}", file=sys.stderr)
-        return stop.status
+        status = stop.status
     except KeyboardInterrupt:
         print("train.py: stopped immediately", file=sys.stderr)
         return 128 + signal.SIGINT
-    return 0
+    from ner.training import machine  # imports torch, which the run has imported, too
+
+    machine.leave()
+    return status
 
 
 if __name__ == "__main__":

@@ -109,8 +109,12 @@ class Options:
 
     output_dir: str | None = option(None, "run", "folder of the run [default: runs/RECIPE, then runs/RECIPE-2, ...]",
                                     in_config=False, changes_result=False)
-    mixed_precision: str = option("auto", "run", "auto (the launcher's, or bf16 or fp16 on a GPU), no, bf16 or fp16",
+    device: str = option("auto", "run", "auto (a GPU if there is one), cpu, cuda, or mps (a Mac's GPU)",
+                         in_config=False, changes_result=False)
+    mixed_precision: str = option("auto", "run", "auto (the launcher's, or bf16 or fp16 on CUDA), no, bf16 or fp16",
                                   in_card=True)
+    deterministic: bool = option(False, "run", "let a GPU use only algorithms that give the same numbers every time "
+                                 "(slower)", changes_result=False)
     log_every: int = option(10, "run", "optimizer steps between points of the training curves",
                             changes_result=False)
     checkpoint_every: str | None = option("epoch", "run", "optimizer steps between checkpoints, epoch, or none",
@@ -126,7 +130,8 @@ class Options:
     public: bool = option(False, "run", "make the uploaded repository public", changes_result=False)
 
 
-CHOICES = {"attention": ("packed", "padded"), "mixed_precision": ("auto", "no", "bf16", "fp16"),
+CHOICES = {"attention": ("packed", "padded"), "device": ("auto", "cpu", "cuda", "mps"),
+           "mixed_precision": ("auto", "no", "bf16", "fp16"),
            "tag_scheme": ("IO", "IOB1", "IOB2", "IOE", "BIOES", "BILOU", "BMES", "B_TYPE", "BTYPE", "TYPE-B", "TYPE_B")}
 AT_LEAST = {"epochs": 1, "max_steps": 1, "batch_size": 1, "micro_batch_size": 1, "num_train_sentences": 1,
             "log_every": 1, "patience": 1, "max_length": 16, "weight_decay": 0, "freeze": 0}

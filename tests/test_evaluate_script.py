@@ -9,9 +9,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 import evaluate
+from ner.training import machine
 from tests.helpers import doubles
 from tests.helpers.corpora import CORPUS, write_hub
 from tests.helpers.folders import TAGS, lexicon_folder, tiny_folder
@@ -74,7 +76,9 @@ def test_score_writes_results_and_predictions(run, runs, capsys):
         "predictions/test.de.tsv", "predictions/test.fr.tsv", "results.json"]
     assert (folder / "predictions" / "test.de.tsv").read_text(encoding="utf-8") == TSV
     results = read(folder)
-    assert set(results) == {"name", "options", "versions", "eval"} and results["name"] == "known"
+    assert set(results) == {"name", "options", "versions", "machine", "eval"} and results["name"] == "known"
+    assert results["machine"] == {"device": machine.device_name(torch.device("cpu")), "device_type": "cpu",
+                                  "mixed_precision": "no", "processes": 1}
     assert list(results["eval"]) == ["test"] and list(results["eval"]["test"]) == ["de", "fr", "mean_f1"]
     german = results["eval"]["test"]["de"]
     assert (german["precision"], german["recall"], german["f1"]) == (0.6, 0.75, pytest.approx(2 / 3))

@@ -82,7 +82,8 @@ def test_wrong_types(name, value, expected):
     ("seeds", []), ("train_langs", []), ("eval_langs", ["de", "de"]), ("validation_langs", []), ("tags", []),
     ("seeds", [1, 1]),
     ("languages", {"de": "x", "fr": "x"}), ("split_seed", -1),
-    ("fractions", {"de": 0.0}), ("fractions", {"de": 1.1}), ("mixed_precision", "fp8"), ("attention", "flash"),
+    ("fractions", {"de": 0.0}), ("fractions", {"de": 1.1}), ("mixed_precision", "fp8"),
+    ("device", "gpu"), ("attention", "flash"),
     ("select", "es"),
     ("checkpoint_every", "0"), ("checkpoint_every", "often"), ("checkpoint_every", "-3"),
     ("checkpoint_every", "9" * 70),
@@ -198,7 +199,7 @@ def test_config_yaml_leads_back_to_the_same_options(tmp_path_factory, values):
 
 def test_as_recipe_leaves_out_the_run_folder():
     assert set(as_recipe(Options())) == set(FIELDS) - set(NOT_IN_CONFIG)
-    assert NOT_IN_CONFIG == ("output_dir", "resume")
+    assert NOT_IN_CONFIG == ("output_dir", "device", "resume")
 
 
 def help_text() -> str:

@@ -50,9 +50,10 @@ def collate(windows: list[Window], padding: Padding) -> dict:
 
 def to_device(batch: dict, device: torch.device) -> dict:
     """What the model takes of a batch, its tensors on `device`; from pinned memory and without waiting where that is a
-    GPU."""
+    CUDA GPU."""
     move = {key: batch[key] for key in TENSORS}
     if device.type == "cuda":
         move = {key: tensor.pin_memory() for key, tensor in move.items()}
-    return {**{key: tensor.to(device, non_blocking=True) for key, tensor in move.items()},
+    # On a Mac's GPU a copy that does not wait can read memory that is in use again (pytorch/pytorch#189690).
+    return {**{key: tensor.to(device, non_blocking=device.type == "cuda") for key, tensor in move.items()},
             **{key: batch[key] for key in NUMBERS}}

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import yaml
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import broadcast_object_list, set_seed
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -49,10 +49,13 @@ def run(options: Options, folder: Path, name: str) -> dict:
     Raises ``UserError`` for what the user can fix, and `Stopped` if the run received a stop signal.
     """
     check_folder(folder, options)
-    accelerator = machine.accelerator(options.mixed_precision)
-    if is_finished(folder):  # killed after its last file: tidy up, and upload if asked to
-        results = resume.same_results(folder, options)
-        if accelerator.is_main_process:
+    accelerator = machine.accelerator(options)
+    setting, main = machine.setting(accelerator), accelerator.is_main_process
+    accelerator.print(machine.described(setting))
+    # The main process decides for all: on another machine's disk, the folder may not be there.
+    (results,) = broadcast_object_list([resume.same_results(folder, options) if main and is_finished(folder) else None])
+    if results:  # killed after its last file: tidy up, and upload if asked to
+        if main:
             checkpoint.remove(folder / "checkpoints")
             print(f"{folder}: this run is already finished")
             upload(folder, options)
@@ -67,7 +70,7 @@ def run(options: Options, folder: Path, name: str) -> dict:
         train(state)
         if state.best:
             state.bare.load_state_dict({key: tensor.to(accelerator.device) for key, tensor in state.best.items()})
-        results = {"name": name, "options": as_recipe(options), "versions": machine.versions(),
+        results = {"name": name, "options": as_recipe(options), "versions": machine.versions(), "machine": setting,
                    "train": training_metrics(state)}
         if accelerator.is_main_process:  # before the test, so that no later failure costs the model
             pretrained.save_model(folder / "model", full_state(state), state.config, state.tokenizer, state.tags.names,
@@ -81,6 +84,8 @@ def run(options: Options, folder: Path, name: str) -> dict:
         if state.writer:
             state.writer.close()
     accelerator.wait_for_everyone()
+    if main:  # last of all, so that no process waits for it in a collective
+        upload(folder, options)
     return results
 
 
@@ -273,7 +278,6 @@ def finish(state: Run, writer: SummaryWriter, results: dict, scored: dict[str, S
     write_results(state.folder, results)
     checkpoint.remove(state.folder / "checkpoints")
     print(f"\n{state.folder}: results.json, model/, predictions/, TensorBoard events")
-    upload(state.folder, state.options)
 
 
 def upload(folder: Path, options: Options) -> None:

@@ -15,6 +15,7 @@ from huggingface_hub.utils import validate_repo_id, yaml_dump
 from tabulate import tabulate
 
 from ner.options import UserError, with_role
+from ner.training import machine
 
 BUILTIN, BUILTIN_BASE = "e5-small", "intfloat/multilingual-e5-small"
 SWISS, PANX = ("built-in-swiss", None), ("PAN-X", "google/xtreme")
@@ -117,13 +118,15 @@ def model_card(results: dict) -> str:
         shares = ", ".join(f"{lang} {share:.1%}" for lang, share in options["fractions"].items())
         amount += f" Share of each split used: {shares}; other languages: all."
     recipe = {name: value for name, value in with_role(options, "in_card").items() if value not in (None, {})}
+    versions = results["versions"] | {name: results["machine"].get(name) for name in ("cuda", "cudnn")}
     return "\n\n".join([
         f"---\n{metadata(results, scores)}\n---", f"# {base_name(results['name'])}",
         f"Named-entity recognition: {encoder} fine-tuned on {data}.",
         "## Scores on the test sentences", score_table(scores, test["mean_f1"], train["langs"]),
         "F1, precision and recall are micro averages (seqeval, default mode); strict F1 uses its strict mode (IOB2).",
         "## Training data", amount, "## Recipe", f"```yaml\n{yaml_dump(recipe, sort_keys=False)}```",
-        "Versions: " + ", ".join(f"{name} {version}" for name, version in results["versions"].items() if version),
+        f"{machine.described(results['machine'])}.",
+        "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items() if version),
         "## Use", USE.replace("MODEL", options.get("push_to_hub") or "MODEL"), "## Limits", limits(options, scores),
     ]) + "\n"
 

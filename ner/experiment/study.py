@@ -91,8 +91,9 @@ def common_problems(planned: Sequence[Planned]) -> list[str]:
     uploads = [run.options.push_to_hub for run in planned if run.options.push_to_hub]
     if len(set(uploads)) < len(uploads):
         problems.append("push_to_hub: several runs would upload to one repository; name one per run, or none")
-    if len({run.options.mixed_precision for run in planned}) > 1:
-        problems.append("mixed_precision: differs between runs; expected the same for all, as they share a process")
+    for name in ("mixed_precision", "deterministic"):
+        if len({getattr(run.options, name) for run in planned}) > 1:
+            problems.append(f"{name}: differs between runs; expected the same for all, as they share a process")
     return problems
 
 
@@ -118,7 +119,7 @@ def run(recipe: Mapping, source: str = "") -> None:
     from ner.training import machine
 
     # Created as each run creates it: with a bare PartialState, CPU processes do not know of each other and all write.
-    leader = machine.accelerator(planned[0].options.mixed_precision).is_main_process
+    leader = machine.accelerator(planned[0].options).is_main_process
     done = {one.name: finished(folder / one.name, one.options) for one in planned}
     costs = work([one for one in planned if not done[one.name]])
     if leader:
@@ -231,7 +232,7 @@ def forget_peak_memory() -> None:
     import torch
 
     gc.collect()
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # not on the CPU of a machine with a GPU
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):  # not on Linux: the peak is then that of all runs so far

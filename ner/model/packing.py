@@ -61,6 +61,12 @@ class Gather(torch.autograd.Function):
         return grad.new_zeros(ctx.size, *grad.shape[1:]).index_copy_(0, index, grad), None
 
 
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on `device`, without waiting where that is a CUDA GPU. On a Mac's GPU, a copy that does not
+    wait can read memory that is in use again (pytorch/pytorch#189690)."""
+    return tensor.to(device, non_blocking=device.type == "cuda")
+
+
 def token_index(attention_mask: Tensor) -> Tensor:
     """(B, L) mask -> (T,) flat slot of each real token, in reading order: [[1, 1, 0], [1, 0, 0]] -> [0, 1, 3]."""
     return attention_mask.flatten().nonzero().flatten()
@@ -94,9 +100,9 @@ def attention_layout(lengths: list[int], groups: int, device: torch.device) -> L
         part = lengths[first:last]
         width = max(part)
         tokens = torch.arange(width) < torch.tensor(part)[:, None]  # (rows, width)
-        mask = None if min(part) == width else tokens[:, None, None, :].to(device, non_blocking=True)
+        mask = None if min(part) == width else sent(tokens[:, None, None, :], device)
         found.append(Group(len(part), width, mask))
         filled.append(tokens.flatten())
     real = torch.cat(filled)
-    slots = None if real.all() else token_index(real).to(device, non_blocking=True)
+    slots = None if real.all() else sent(token_index(real), device)
     return Layout(found, slots, len(real))

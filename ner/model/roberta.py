@@ -144,7 +144,7 @@ class TokenClassifier(nn.Module):
         if self.attention == "packed":
             groups = GROUPS if self.training else max(GROUPS, len(lengths) // ROWS)
             layout = packing.attention_layout(lengths, groups, device)
-            position_ids = packing.positions(lengths, first).to(device, non_blocking=True)
+            position_ids = packing.sent(packing.positions(lengths, first), device)
             x = self.roberta(input_ids.flatten()[slots], position_ids, layout, wanted)
         else:
             rows, width = input_ids.shape

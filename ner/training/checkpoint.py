@@ -24,14 +24,16 @@ from ner.options import UserError
 from ner.training.loop import Progress
 
 KEPT = 2
+GPUS = ("cuda", "mps")  # kinds of device with random numbers of their own
 MANIFEST, STATE, BEST = "manifest.json", "state.json", "best.safetensors"
 
 
-def random_state() -> dict[str, torch.Tensor]:
-    """The random states of this process as byte tensors: torch, CUDA, and (as JSON) Python and NumPy."""
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """The random states of this process as byte tensors: torch, the GPU if it computes on one, and (as JSON) Python and
+    NumPy."""
     state = {"torch": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
+    if device.type in GPUS:
+        state[device.type] = torch.get_device_module(device).get_rng_state()
     numpy = np.random.get_state(legacy=False)
     words = {"python": random.getstate(),
              "numpy": [numpy["bit_generator"], numpy["state"]["key"].tolist(), numpy["state"]["pos"],
@@ -39,15 +41,15 @@ def random_state() -> dict[str, torch.Tensor]:
     return {**state, "words": torch.frombuffer(bytearray(json.dumps(words).encode()), dtype=torch.uint8)}
 
 
-def restore_random_state(state: dict[str, torch.Tensor]) -> None:
+def restore_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
     words = json.loads(state["words"].numpy().tobytes())
     version, internal, gauss = words["python"]
     random.setstate((version, tuple(internal), gauss))
     kind, keys, *rest = words["numpy"]
     np.random.set_state((kind, np.array(keys, np.uint32), *rest))
     torch.set_rng_state(state["torch"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+    if device.type in GPUS and device.type in state:
+        torch.get_device_module(device).set_rng_state(state[device.type])
 
 
 def optimizer_state(model, optimizer) -> tuple[dict[str, torch.Tensor], dict]:
@@ -102,7 +104,8 @@ def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Pr
     identity: what must match to continue the run.
     best: weights of the best epoch so far, if one is selected.
     """
-    states = gather_object([random_state()]) if accelerator.num_processes > 1 else [random_state()]
+    own = [random_state(accelerator.device)]
+    states = gather_object(own) if accelerator.num_processes > 1 else own
     if accelerator.is_main_process:
         new = folder / f"step-{progress.step}"
         tensors, rest = optimizer_state(model, optimizer)
@@ -210,7 +213,7 @@ def read(path: Path, accelerator: Accelerator, model, optimizer,
         if rank < state["processes"]:
             randoms, prefix = load_file(path / "random.safetensors"), f"{rank}/"
             restore_random_state({name.removeprefix(prefix): t
-                                  for name, t in randoms.items() if name.startswith(prefix)})
+                                  for name, t in randoms.items() if name.startswith(prefix)}, accelerator.device)
         best = path / BEST
         return Progress(**state["progress"]), load_file(best) if best.exists() else {}
     except (SafetensorError, OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError,

@@ -1,37 +1,93 @@
 """The environment of a run: processes and devices, precision, memory, versions."""
 
+import gc
 import os
 import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 import transformers
-from accelerate import Accelerator
-from accelerate.utils import DistributedType, GradientAccumulationPlugin
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedType, GradientAccumulationPlugin, parse_flag_from_env
 
-from ner.options import UserError
+from ner.options import Options, UserError
 
+DEVICES = ("cpu", "cuda", "mps")  # on others, a run would continue with other random numbers
 WHOLE_MODEL = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
+SPLITTING = ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG")
+# How long a process waits for the others, above all while the first one downloads or writes. After the default of ten
+# minutes, NCCL would end a run whose model comes slowly. If a process dies, the launcher ends the others at once.
+PATIENCE = timedelta(days=1)
 
 
-def accelerator(mixed_precision: str) -> Accelerator:
-    """This process's Accelerator; ``UserError`` for launcher settings that are not supported."""
+def accelerator(options: Options) -> Accelerator:
+    """This process's Accelerator, after `options`: device, mixed_precision, deterministic. ``UserError`` for what is
+    not available here, and for settings of the launcher that are not supported."""
+    check_launcher(os.environ)
+    be_deterministic(options.deterministic)
+    state = place(options.device)
+    if state.device.type == "cuda":
+        # cuDNN is PyTorch's first choice on Hopper. It plans anew for every shape, and here every batch has another
+        # one; and with masks its backward pass can give NaN (pytorch/pytorch#196678).
+        torch.backends.cuda.enable_cudnn_sdp(False)
     # Micro-batches are handled in `loop`; accumulation set in the environment would only divide the gradients.
-    result = Accelerator(mixed_precision=precision(mixed_precision),
-                         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1))
-    check_distribution(result.distributed_type)
-    return result
+    return Accelerator(mixed_precision=precision(options.mixed_precision, state.device),
+                       gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1))
 
 
-def check_distribution(kind: DistributedType) -> None:
-    """Every process needs the whole model: checkpoints read its parameters by name, and a process that has fewer
-    batches to score than another would leave it waiting for the rest of a layer."""
-    if kind not in WHOLE_MODEL:
-        raise UserError(f"accelerate: {kind.value} splits the model, which is not supported; "
-                        f"use configs/accelerate/multi_gpu.yaml (one whole model per process)")
+def check_launcher(environment: Mapping[str, str]) -> None:
+    """``UserError`` for settings of Accelerate's launcher that are not supported.
+
+    Every process needs the whole model: checkpoints read its parameters by name, and a process that has fewer batches
+    to score than another would leave it waiting for the rest of a layer.
+    """
+    for name in SPLITTING:
+        if environment.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
+            raise UserError(f"accelerate: {name} splits the model, which is not supported; "
+                            f"use configs/accelerate/multi_gpu.yaml (one whole model per process)")
+    backend = environment.get("ACCELERATE_DYNAMO_BACKEND", "no")
+    if backend.lower() != "no":  # it would compile anew for every shape, and here every batch has another one
+        raise UserError(f"accelerate: found dynamo_backend {backend}, which is not supported; expected no")
+
+
+def be_deterministic(wanted: bool) -> None:
+    """Let PyTorch choose only algorithms that give the same numbers every time, or not; before CUDA starts."""
+    if wanted:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # cuBLAS reads it once
+    torch.use_deterministic_algorithms(wanted)
+
+
+def place(device: str) -> PartialState:
+    """This process's device and its place among the others; ``UserError`` for a device that is not available."""
+    if (device == "cuda" and not torch.cuda.is_available()
+            or device == "mps" and not torch.backends.mps.is_available()):
+        raise UserError(f"device: {device} is not available, torch {torch.__version__} sees none; use auto or cpu")
+    # Without `cpu`, Accelerate does not let processes on CPUs know of each other: each would train alone.
+    cpu = (device == "cpu" or parse_flag_from_env("ACCELERATE_USE_CPU")
+           or torch.accelerator.current_accelerator(check_available=True) is None)
+    state = PartialState(cpu=cpu, timeout=PATIENCE)
+    check_place(state, device, int(os.environ.get("WORLD_SIZE", 1)))
+    return state
+
+
+def check_place(state: PartialState, device: str, started: int) -> None:
+    """``UserError`` unless Accelerate's choice is one that we support, is `device` (or that is auto), and joins all the
+    `started` processes."""
+    found = state.device.type
+    if state.distributed_type not in WHOLE_MODEL or found not in DEVICES:
+        raise UserError(f"device: found {found} ({state.distributed_type.value}), which is not supported; "
+                        f"expected {', '.join(DEVICES)}")
+    if device not in ("auto", found):
+        raise UserError(f"device: expected {device}, but Accelerate chose {found}; is ACCELERATE_USE_CPU or "
+                        f"ACCELERATE_TORCH_DEVICE set?")
+    if state.num_processes < started:
+        raise UserError(f"accelerate: {started} processes were started, but on {found} each would train alone; "
+                        f"start one, or use device cpu")
 
 
 def in_any_process(flag: bool, accelerator: Accelerator) -> bool:
@@ -39,18 +95,68 @@ def in_any_process(flag: bool, accelerator: Accelerator) -> bool:
     return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum") > 0)
 
 
-def precision(wanted: str) -> str:
-    """The precision to use. ``auto``: what the launcher set, else bf16 or fp16 if the GPU supports it, else fp32."""
+def precision(wanted: str, device: torch.device) -> str:
+    """The precision to use on a device. ``auto``: what the launcher set, else what suits the device."""
     if wanted == "auto":
         wanted = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-        if wanted == "no" and torch.cuda.is_available():
-            wanted = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if wanted == "fp16" and not torch.cuda.is_available():
+        if wanted == "no":
+            wanted = best_precision(device)
+    if wanted not in ("no", "bf16", "fp16"):
+        raise UserError(f"mixed_precision: {wanted}, set by the launcher, is not supported; expected no, bf16 or fp16")
+    if wanted == "fp16" and device.type == "cpu":
         raise UserError("mixed_precision: fp16 needs a GPU; use no or auto")
-    if wanted == "bf16" and not torch.cuda.is_available() and not torch.cpu._is_avx512_bf16_supported():
+    if wanted == "bf16" and device.type == "mps" and not torch.backends.mps.is_macos_or_newer(14, 0):
+        raise UserError("mixed_precision: bf16 needs macOS 14; use no or fp16")
+    if wanted == "bf16" and device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():
         print("warning: this CPU emulates bf16, over 100 times slower than fp32; "
               "use mixed_precision: no", file=sys.stderr)
     return wanted
+
+
+def best_precision(device: torch.device) -> str:
+    """What ``auto`` means where the launcher says nothing: fp32 except on CUDA, where bf16 and fp16 are surely faster.
+    """
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "no"
+
+
+def setting(accelerator: Accelerator) -> dict:
+    """Where and how a run computes, for results.json; the device is that of this process."""
+    device = accelerator.device
+    found = {"device": device_name(device), "device_type": device.type,
+             "mixed_precision": accelerator.mixed_precision, "processes": accelerator.num_processes}
+    if device.type == "cuda":
+        found |= {"cuda": torch.version.cuda or torch.version.hip, "cudnn": torch.backends.cudnn.version()}
+    return found
+
+
+def described(found: Mapping) -> str:
+    """A `setting` in words: ``AMD EPYC (cpu), mixed_precision no, 2 processes``."""
+    processes = "1 process" if found["processes"] == 1 else f"{found['processes']} processes"
+    return f"{found['device']} ({found['device_type']}), mixed_precision {found['mixed_precision']}, {processes}"
+
+
+def device_name(device: torch.device) -> str:
+    """The model of a GPU or of the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        return torch.backends.mps.get_name()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").split("\n")
+    except OSError:  # not Linux
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))  # not on ARM
+    return next(named, "") or platform.processor() or platform.machine()
+
+
+def leave() -> None:
+    """Leave the group of processes, as NCCL wants it before the end. Every process must call this, when it no longer
+    uses the wrapped model."""
+    if torch.distributed.is_initialized():
+        gc.collect()  # a wrapped model that is freed after its group can make gloo wait for itself
+        torch.distributed.destroy_process_group()
 
 
 def peak_memory_mib(device: torch.device) -> float:

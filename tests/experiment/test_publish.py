@@ -21,6 +21,8 @@ from ner.options import Options, UserError, as_recipe
 from tests.helpers.paths import ROOT
 
 REPOSITORY = "anna/tagger-de"
+MACHINE = {"device": "NVIDIA H100 80GB HBM3", "device_type": "cuda", "mixed_precision": "bf16", "processes": 4,
+           "cuda": "13.0", "cudnn": 91501}
 UPLOAD = """
 import sys, time
 from pathlib import Path
@@ -45,7 +47,7 @@ def made(scores: dict[str, dict], name: str = "panx-de", **options) -> dict:
     mean = sum(item["f1"] for item in scores.values()) / len(scores)
     return {"name": name, "options": as_recipe(Options(**options)), "train": {"langs": ["de"], "sentences": 12580},
             "versions": {"python": "3.11.2", "torch": "2.13.0", "transformers": "5.23.0", "git": ""},
-            "eval": {"test": {**scores, "mean_f1": mean}}}
+            "machine": MACHINE, "eval": {"test": {**scores, "mean_f1": mean}}}
 
 
 TWO = {"de": score(0.8312345678901234, f1_ci95=[0.823, 0.839]), "fr": score(1 / 3)}
@@ -73,6 +75,16 @@ def test_metadata_parse_back(tmp_path):
                     "revision": "abc123"},
         "metrics": [{"type": "f1", "value": 0.8312345678901234, "name": "micro F1 (seqeval, default mode)"}]}
     assert [result["metrics"][0]["value"] for result in index["results"]] == [0.8312345678901234, 1 / 3]
+
+
+def test_the_card_says_where_and_how_the_model_was_trained():
+    """The precision is the one in use, not the option's `auto`."""
+    card = model_card(made(TWO))
+    assert "\nNVIDIA H100 80GB HBM3 (cuda), mixed_precision bf16, 4 processes.\n" in card
+    assert "\nVersions: python 3.11.2, torch 2.13.0, transformers 5.23.0, cuda 13.0, cudnn 91501\n" in card
+    cpu = {"device": "AMD EPYC", "device_type": "cpu", "mixed_precision": "no", "processes": 1}
+    card = model_card({**made(TWO), "machine": cpu})
+    assert "\nAMD EPYC (cpu), mixed_precision no, 1 process.\n" in card and "cud" not in card
 
 
 def test_table():
@@ -120,7 +132,7 @@ def test_training_recipe_and_limits():
     assert "12,580 sentences (de) of [PAN-X](https://huggingface.co/datasets/google/xtreme)" in card
     assert "de 62.9%, fr 22.9%" in card
     assert "learning_rate: 3.0e-05\n" in card and "dropout: 0.1\n" in card and "max_steps" not in card
-    assert "python 3.11.2, torch 2.13.0, transformers 5.23.0\n" in card
+    assert "python 3.11.2, torch 2.13.0, transformers 5.23.0, " in card
     assert "only finds entities of the types PER, ORG, LOC" in card
     silver, generated = "silver standard", "generated from patterns"
     assert silver in card and generated not in card

@@ -91,6 +91,8 @@ def test_all_problems_of_all_runs_are_reported_together():
     ({"seeds": [1, 1]}, "seeds: expected no duplicates"),
     ({"seeds": [1, 2], "push_to_hub": "me/it"}, "push_to_hub: several runs"),
     ({"runs": {"a": {"mixed_precision": "no"}, "b": None}}, "mixed_precision: differs"),
+    ({"runs": {"a": {"deterministic": True}, "b": None}}, "deterministic: differs"),
+    ({"runs": {"a": {"device": "cpu"}, "b": None}}, "device: belongs to the whole study; move it above runs"),
 ])
 def test_what_a_study_cannot_be(recipe, message):
     with pytest.raises(UserError, match=message):

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from ner.evaluation import per_language
 from ner.experiment import experiment
-from ner.options import resolve
+from ner.options import Options, resolve
 from ner.recipe import read_recipe
 from ner.training import loop, machine
 
@@ -25,9 +25,9 @@ STEPS = 20
 
 def main(recipe: str, output: str, micro_batch_size: int | None = None) -> None:
     """One of the processes."""
-    accelerator = machine.accelerator("no")
+    accelerator = machine.accelerator(Options(mixed_precision="no"))
     measure(recipe, output, micro_batch_size, accelerator)
-    accelerator.end_training()  # with the wrapped model gone: freed after it, PyTorch's gloo can wait for itself
+    machine.leave()
 
 
 def measure(recipe: str, output: str, micro_batch_size: int | None, accelerator: Accelerator) -> None:
