@@ -57,7 +57,7 @@ def against(ours: Mapping[str, Mapping[str, plots.Estimate | None]], published: 
         lines.append(f"- {name}: " + "; ".join(f"{what} on {', '.join(found)}" for what, found in groups if found))
     others = ", ".join(f"{name} {100 * value:.1f}" for name, value in languages.MEANS.items())
     over = "" if len(published) == every else f" Ours are over {len(published)} of them."
-    lines.append(f"\nPublished means over all {every} languages: {others}.{over} The results by language above are from "
-                 f"another publication, where XLM-R-base has "
+    lines.append(f"\nPublished means over all {every} languages: {others}.{over} The results by language above are "
+                 f"from another publication, where XLM-R-base has "
                  f"{100 * languages.published_mean(languages.PANX):.1f} over all {every}.")
     return "\n".join(lines) + "\n"
