@@ -32,9 +32,9 @@ def train(options: Options, dropout: float = 0.0) -> tuple[list, dict[str, torch
 def test_the_steps_of_the_cpu(gpu, precision, rounding):
     expected, _ = train(Options(device="cpu", mixed_precision="no"))
     found, _ = train(Options(device=gpu.type, mixed_precision=precision))
-    moved = [(ours, theirs) for ours, theirs in zip(found, expected) if ours.moved]
-    assert len(found) == 2 and moved[0][0].loss == pytest.approx(moved[0][1].loss, rel=rounding)
-    assert moved[0][0].grad_norm == pytest.approx(moved[0][1].grad_norm, rel=10 * rounding)
+    assert len(found) == 2 and found[0].loss == pytest.approx(expected[0].loss, rel=rounding)
+    if found[0].moved:  # fp16 may begin with too large a scale
+        assert found[0].grad_norm == pytest.approx(expected[0].grad_norm, rel=10 * rounding)
 
 
 def test_deterministic_steps_are_the_same_twice(gpu):
