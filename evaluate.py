@@ -43,6 +43,15 @@ def parser() -> Parser:
     form.add_argument("--jsonl", action="store_true",
                       help="one JSON line per text: entities with character offsets and scores")
     form.add_argument("--subwords", action="store_true", help="table of subwords with id, word number and tag")
+    pseudo = add("pseudo", "tag sentences for another model to train on", "\nTheir own tags are not used. "
+                 "train.py does the same within a run: --teacher, --pseudo_langs.")
+    add_model(pseudo)
+    add_data(pseudo, "train", "tag")
+    for name, default in (("confidence", 0.0), ("share", 1.0)):
+        pseudo.add_argument(f"--{name}", type=float, metavar="X", default=default,
+                            help=f"{FIELDS[f'pseudo_{name}'].metadata['help']} [default: {default}]")
+    pseudo.add_argument("--output", metavar="TEXT", required=True,
+                        help="new folder for <lang>/train.jsonl, which train.py --data_dir reads")
     errors = add("errors", "show where a model is wrong: tables, plots, an HTML page")
     add_model(errors)
     add_data(errors, split="validation")
@@ -76,7 +85,7 @@ def add_model(command: argparse.ArgumentParser) -> None:
                          help=f"{FIELDS['device'].metadata['help']} [default: auto]")
 
 
-def add_data(command: argparse.ArgumentParser, split: str = "test") -> None:
+def add_data(command: argparse.ArgumentParser, split: str = "test", what: str = "score") -> None:
     """Options for the data; the defaults are those of the run."""
     command.add_argument("--data_dir", metavar="TEXT",
                          help="folder with <lang>/{train,dev,test} files [default: the run's]")
@@ -88,7 +97,8 @@ def add_data(command: argparse.ArgumentParser, split: str = "test") -> None:
         text = FIELDS[name].metadata["help"].partition(" [default")[0]
         command.add_argument(f"--{name}", metavar=DESCRIPTIONS[KINDS[name]][1], nargs="+",
                              help=f"{text} [default: the run's]")
-    command.add_argument("--langs", metavar="TEXT ...", nargs="+", help="languages to score [default: eval_langs]")
+    command.add_argument("--langs", metavar="TEXT ...", nargs="+", required=what == "tag",
+                         help=f"languages to {what}" + (" [default: eval_langs]" if what == "score" else ""))
     command.add_argument("--split", metavar="TEXT", default=split, choices=["train", "validation", "test"],
                          help=f"train, validation or test [default: {split}]")
 
@@ -172,6 +182,30 @@ def run_tag(args) -> None:
     accelerator.end_training()
 
 
+def run_pseudo(args) -> None:
+    if not 0 <= args.confidence < 1:
+        raise UserError(f"--confidence: expected at least 0 and below 1, found {args.confidence:g}")
+    if not 0 < args.share <= 1:
+        raise UserError(f"--share: expected a number above 0 and up to 1, found {args.share:g}")
+    from ner.data import corpora
+    from ner.experiment.folder import check_output
+    from ner.inference import pseudo
+    from ner.inference.trained import load, options_of
+    from ner.training import machine
+
+    check_output(folder := Path(args.output))
+    accelerator = machine.accelerator(replace(options_of(args.model), device=args.device))
+    teacher, langs = with_data(load(args.model, accelerator, args.model_revision), args)
+    with accelerator.main_process_first():
+        pool = corpora.unlabelled(teacher.options, langs, teacher.tags, args.split, alone=len(langs) == 1)
+    languages = pseudo.pseudo_labelled(teacher, pool, teacher.tags, args.confidence, args.share, accelerator)
+    if accelerator.is_main_process:
+        found = pseudo.amounts(pool, languages, teacher.tags)
+        pseudo.write_pseudo(folder, languages, teacher.tags, {"teacher": args.model, "languages": found})
+        print(f"\n{pseudo.amount_table(found)}\n\n{folder}: {', '.join(f'{lang}/train.jsonl' for lang in found)}")
+    accelerator.end_training()
+
+
 def run_errors(args) -> None:
     from ner.analysis import errors
 
@@ -190,7 +224,7 @@ def run_errors(args) -> None:
 
 
 def run_suspects(args) -> None:
-    from ner.experiment.folder import new_folder
+    from ner.experiment.folder import check_output, new_folder
 
     recipe, config = read_arguments("", args.rest)
     if is_study(recipe):
@@ -203,7 +237,7 @@ def run_suspects(args) -> None:
         raise UserError(f"--share: expected a number above 0 and up to 1, found {args.share}")
     name = Path(config).stem if config else "run"
     path = Path(args.output) if args.output else new_folder(f"{name}-suspects") / "suspects.tsv"
-    suspects.check_output(path)
+    check_output(path)
     from ner.training import machine
 
     accelerator = machine.accelerator(options)
@@ -218,10 +252,10 @@ def run_suspects(args) -> None:
 
 def run_report(args) -> None:
     from ner.analysis import report
-    from ner.experiment import study
+    from ner.experiment.plan import planned_in
 
     folder = Path(args.folder)
-    for path in report.write_report(folder, study.planned_in(folder)):
+    for path in report.write_report(folder, planned_in(folder)):
         print(path)
 
 
@@ -232,8 +266,8 @@ def run_compare(args) -> None:
     print(compare.comparison_table(compare.compare(Path(args.a), Path(args.b))))
 
 
-COMMANDS = {"score": run_score, "tag": run_tag, "errors": run_errors, "suspects": run_suspects, "report": run_report,
-            "compare": run_compare}
+COMMANDS = {"score": run_score, "tag": run_tag, "pseudo": run_pseudo, "errors": run_errors, "suspects": run_suspects,
+            "report": run_report, "compare": run_compare}
 
 
 def main(argv: list[str]) -> int:

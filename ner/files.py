@@ -32,7 +32,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     try:
         new.mkdir(parents=True)
         yield new
-        for path in [*new.iterdir(), new]:
+        for path in [*new.rglob("*"), new]:
             sync(path)
         if folder.exists():
             os.replace(folder, old)

@@ -77,6 +77,16 @@ class Options:
                                 in_card=True)
     exclude: str | None = option(None, "data", "TSV of training sentences to leave out (from evaluate.py suspects)")
 
+    # compared by its weights, not by its name
+    teacher: str | None = option(None, "data", "model that tags pseudo_langs: a run (its folder or, in one study, its "
+                                 "name), a model folder or Hub name", changes_result=False)
+    pseudo_langs: list[str] | None = option(None, "data", "languages whose training sentences are trained on as the "
+                                            "teacher tags them, without their own tags", in_card=True)
+    pseudo_confidence: float = option(0.0, "data", "probability below which the teacher's tag of a word is not trained "
+                                      "on", in_card=True)
+    pseudo_share: float = option(1.0, "data", "share of the pseudo sentences to keep, per language and predicted type: "
+                                 "those with the most confident least confident word", in_card=True)
+
     model: str = option("e5-small", "model", "e5-small (built in), or a RoBERTa-like encoder's Hub name or folder")
     model_revision: str | None = option(None, "model", "commit, tag or branch of the model on the Hub", in_card=True)
     dropout: float | None = option(None, "model", "dropout probability, everywhere [default: the encoder's own]",
@@ -214,14 +224,16 @@ def check(o: Options) -> list[str]:
         expect(name, partial(operator.le, least), f"at least {least}")
     for name in ("learning_rate", "max_grad_norm"):
         expect(name, lambda value: value > 0, "a number above 0")
-    for name in ("warmup_ratio", "dropout", "label_smoothing"):
+    for name in ("warmup_ratio", "dropout", "label_smoothing", "pseudo_confidence"):
         expect(name, lambda value: 0 <= value < 1, "at least 0 and below 1")
+    expect("pseudo_share", lambda value: 0 < value <= 1, "a share above 0 and up to 1")
     for name in ("sample_seed", "split_seed", "seed"):
         expect(name, lambda value: 0 <= value < 2**32, "0 to 4294967295")
     expect("seeds", lambda value: all(0 <= seed < 2**32 for seed in value), "numbers from 0 to 4294967295")
-    for name in ("train_langs", "eval_langs", "validation_langs", "seeds", "tags"):
+    for name in ("train_langs", "eval_langs", "validation_langs", "pseudo_langs", "seeds", "tags"):
         expect(name, len, "at least one")
         expect(name, lambda value: len(set(value)) == len(value), "no duplicates")
+    expect("pseudo_langs", lambda value: not set(value) & set(o.train_langs), "different languages than train_langs")
     expect("languages", lambda value: len(set(value.values())) == len(value), "a different name for each language")
     expect("class_weights", lambda value: all(weight > 0 for weight in value.values()), "factors above 0")
     expect("fractions", lambda value: all(0 < share <= 1 for share in value.values()), "shares above 0 and up to 1")
@@ -232,6 +244,10 @@ def check(o: Options) -> list[str]:
         "patience: needs a score to improve; set select to mean or to a language": o.patience and o.select == "last",
         "seed and seeds exclude each other; keep one": o.seeds is not None and o.seed != Options.seed,
         "resume: with seeds, set output_dir to the study to continue": o.resume and o.seeds and o.output_dir is None,
+        "teacher: needs pseudo_langs, the languages that it tags": o.teacher is not None and not o.pseudo_langs,
+        "pseudo_langs: needs teacher, the model that tags them": o.pseudo_langs and o.teacher is None,
+        "pseudo_confidence: needs teacher and pseudo_langs": o.pseudo_confidence and not (o.teacher or o.pseudo_langs),
+        "pseudo_share: needs teacher and pseudo_langs": o.pseudo_share != 1 and not (o.teacher or o.pseudo_langs),
         "public: needs push_to_hub user/name": o.public and o.push_to_hub is None,
         "split_seed: only for a Hub data set; remove it": o.split_seed is not None and not from_hub(vars(o)),
         "languages: only for a Hub data set; remove it": o.languages and not from_hub(vars(o)),

@@ -90,7 +90,7 @@ def scheme_of(sentences: Sequence[Sequence[str]], spelled: dict[str, str], count
     if letters == {"B"} or not letters:
         return "IOB2"
     if letters <= set("BI"):
-        return "IOB1" if is_iob1([spelled.get(tag, "O") for tag in tags] for tags in sentences) else "IOB2"
+        return "IOB1" if is_iob1([spelled.get(tag, UNANNOTATED) for tag in tags] for tags in sentences) else "IOB2"
     found = next((name for name in ("IOE", "BIOES", "BILOU", "BMES") if letters <= set(SCHEMES[name])), "IOB2")
     if found in ("IOB2", "IOE"):
         return found
@@ -180,11 +180,12 @@ def from_spans(tags: Sequence[str]) -> list[str]:
 
 
 def openings(sentences: Iterable[Sequence[str]]) -> tuple[int, int]:
-    """How many entities an ``I-`` opens, as only IOB1 has it, and how many a ``B-`` that IOB1 does not need."""
+    """How many entities an ``I-`` opens, as only IOB1 has it, and how many a ``B-`` that IOB1 does not need. After a
+    word without annotation, they may have begun before."""
     inside = needless = 0
     for tags in sentences:
         for before, tag in pairwise(("O", *tags)):
-            if tag[:2] in ("B-", "I-") and before[2:] != tag[2:]:
+            if tag[:2] in ("B-", "I-") and before[2:] != tag[2:] and before != UNANNOTATED:
                 inside += tag[0] == "I"
                 needless += tag[0] == "B"
     return inside, needless

@@ -86,9 +86,18 @@ def test_wrong_types(name, value, expected):
     ("device", "gpu"), ("attention", "flash"),
     ("select", "es"),
     ("checkpoint_every", "0"), ("checkpoint_every", "often"), ("checkpoint_every", "-3"),
-    ("checkpoint_every", "9" * 70),
+    ("checkpoint_every", "9" * 70), ("pseudo_langs", []), ("pseudo_langs", ["fr", "fr"]),
+    ("pseudo_langs", ["fr", "de"]), ("pseudo_confidence", 1), ("pseudo_confidence", -0.1), ("pseudo_share", 0),
+    ("pseudo_share", 1.1),
 ])
 def test_values_out_of_range(name, value):
+    if name.startswith("pseudo_"):
+        needed = {"teacher": "x"} | ({} if name == "pseudo_langs" else {"pseudo_langs": ["fr"]})
+        message, *more = complaint(resolve, {name: value, **needed}).split("\n")
+        found = value if isinstance(value, list) else float(value)
+        assert message.startswith(f"{name}: expected ") and message.endswith(f", found {found!r}")
+        assert more == ([] if value else ["teacher: needs pseudo_langs, the languages that it tags"] * (value == []))
+        return
     data = {"dataset": "user/set", "eval_langs": ["de"]} if name in ("languages", "split_seed") else {}
     message = complaint(resolve, {name: value, **data})
     assert message.startswith(f"{name}: expected ") and "\n" not in message
@@ -102,6 +111,13 @@ def test_combinations():
     found = complaint(resolve, {"max_length": 16, "stride": 9})
     assert found == "stride: expected 0 to half of max_length (8), found 9"
     assert "found 'fr'" in complaint(resolve, {"select": "fr", "eval_langs": ["fr"], "validation_langs": ["de"]})
+    assert complaint(resolve, {"teacher": "x"}) == "teacher: needs pseudo_langs, the languages that it tags"
+    assert complaint(resolve, {"pseudo_langs": ["fr"]}) == "pseudo_langs: needs teacher, the model that tags them"
+    assert complaint(resolve, {"pseudo_share": 0.5, "pseudo_confidence": 0.5}).split("\n") == [
+        "pseudo_confidence: needs teacher and pseudo_langs", "pseudo_share: needs teacher and pseudo_langs"]
+    assert complaint(resolve, {"teacher": "x", "pseudo_langs": ["de"]}) == (
+        "pseudo_langs: expected different languages than train_langs, found ['de']")
+    assert resolve({"teacher": "x", "pseudo_langs": ["fr"], "pseudo_share": 0.5}).pseudo_share == 0.5
     assert resolve({"patience": 2, "select": "fr"}).patience == 2
     assert resolve({"seeds": [1, 2], "resume": True, "output_dir": "a"}).seeds == [1, 2]
     assert resolve({"push_to_hub": "a/b", "public": True}).public

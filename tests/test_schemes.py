@@ -25,6 +25,7 @@ from tests.helpers.paths import ROOT
         ([["I-PER"], ["B-PER"]], False),  # the entity before ended with its sentence
         ([["I-PER", "B-LOC"]], False),
         ([["O", "B-LOC", "B-LOC", "I-PER"]], False),
+        ([["?", "I-PER"], ["B-PER"]], False),  # its B- may be what is missing
     ],
 )
 def test_is_iob1(sentences, expected):

@@ -24,6 +24,15 @@ class ReportedRun(NamedTuple):
     def test(self, lang: str) -> dict | None:
         return ((self.results or {}).get("eval", {}).get("test") or {}).get(lang)
 
+    @property
+    def has_target_text(self) -> bool:
+        """Whether it also learned from unlabelled text (`pseudo_langs`): then it is not zero-shot in any language."""
+        return bool(self.options["pseudo_langs"])
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} (with target text)" if self.has_target_text else self.name
+
     def estimate(self, lang: str) -> Estimate | None:
         """None also if the test set has no interval (a single sentence, or no entity)."""
         found = self.test(lang)
@@ -64,9 +73,11 @@ def finished_below(folder: Path, depth: int) -> list[Path]:
 def matrix(runs: Sequence[ReportedRun], langs: Sequence[str]) -> Matrix:
     """The rows of the chapter: the first language trained on alone (zero-shot on the others), sets of languages, each
     language on its own, and all. Among runs on the same languages, the one with the most sentences counts, or else the
-    first. Models that were only scored are left out: nobody knows what they were trained on."""
+    first. Runs with target text have rows of their own below. Models that were only scored are left out: nobody knows
+    what they were trained on."""
     best: dict[tuple[str, ...], ReportedRun] = {}
-    for run in (run for run in runs if run.train or not run.results):
+    trained = [run for run in runs if run.train or not run.results]
+    for run in (run for run in trained if not run.has_target_text):
         key = tuple(run.options["train_langs"])
         if key not in best or size(run) > size(best[key]):
             best[key] = run
@@ -79,7 +90,7 @@ def matrix(runs: Sequence[ReportedRun], langs: Sequence[str]) -> Matrix:
         rows["each"] = {lang: alone.get(lang) for lang in langs}
     if everything:
         rows["all"] = dict.fromkeys(langs, several[everything])
-    return rows
+    return rows | {run.label: dict.fromkeys(langs, run) for run in trained if run.has_target_text}
 
 
 def size(run: ReportedRun) -> float:
@@ -89,9 +100,9 @@ def size(run: ReportedRun) -> float:
 
 def curve(runs: Sequence[ReportedRun], lang: str) -> list[tuple[int, Estimate]]:
     """Number of training sentences and test F1 of the finished runs on `lang` alone, ascending; without runs that
-    excluded sentences on purpose."""
+    excluded sentences on purpose or had target text."""
     points = {run.train["sentences"]: run.estimate(lang) for run in reversed(runs)
-              if run.options["train_langs"] == [lang] and not run.options["exclude"]
+              if run.options["train_langs"] == [lang] and not run.options["exclude"] and not run.has_target_text
               and run.train and run.estimate(lang)}
     return sorted(points.items())
 

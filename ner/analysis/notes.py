@@ -64,7 +64,9 @@ def published(rows: Mapping, langs: Sequence[str]) -> dict[str, dict[str, tuple[
 
 
 def published_name(label: str, row: Mapping) -> str | None:
-    """The published row that was trained on the same languages."""
+    """The published row that was trained on the same languages, and on nothing else."""
+    if any(run.has_target_text for run in row.values() if run):
+        return None
     if label == "each":
         return label
     trained = next((set(run.options["train_langs"]) for run in row.values() if run), set())
@@ -80,6 +82,12 @@ def data_name(options: Mapping) -> str:
     fractions = ", ".join(f"{lang} {share:g}" for lang, share in options["fractions"].items())
     return (short(options["data_dir"] or options["dataset"])
             + (f" (share of each split: {fractions})" if fractions else ""))
+
+
+def languages(options: Mapping) -> str:
+    """What a run was trained on: ``de-fr``, or ``de, text of fr-it`` with a teacher."""
+    text = f", text of {'-'.join(options['pseudo_langs'])}" if options["pseudo_langs"] else ""
+    return "-".join(options["train_langs"]) + text
 
 
 def unique(values) -> str:

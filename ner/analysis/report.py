@@ -49,8 +49,8 @@ def write_report(folder: Path, planned: Mapping[str, Options]) -> list[Path]:
     parts = [f"# {folder.resolve().name}\n", notes.opening(runs),
              transfer_part(runs, langs, drawn) or matrix_part(rows, langs, drawn),
              difference_part(rows, langs), *(curve_part(runs, rows, langs, lang, drawn) for lang in langs),
-             training_part(runs, langs, drawn), runs_part(runs, langs), calibration_part(runs, rows, langs, drawn),
-             speed_part(runs), data_part(runs)]
+             training_part(runs, langs, drawn), runs_part(runs, langs), text_part(runs),
+             calibration_part(runs, rows, langs, drawn), speed_part(runs), data_part(runs)]
     text = "\n".join(part for part in parts if part)
     (folder / "figures").mkdir(exist_ok=True)
     images = {name: plots.save(figure, folder / "figures" / f"{name}.png") for name, figure in drawn.items()}
@@ -154,7 +154,7 @@ def runs_part(runs: Sequence[ReportedRun], langs: Sequence[str]) -> str:
         text = points((found, *ends)) if ends else f"{100 * found:.1f}"
         return f"{text}, {metrics.get('unseen_sentences') or 0:,.0f}"
 
-    head = [[run.name, "-".join(run.options["train_langs"]) if run.train or not run.results else DASH,
+    head = [[run.label, notes.languages(run.options) if run.train or not run.results else DASH,
              f"{run.train['sentences']:,}" if run.train else DASH] for run in runs]
     parts = ["## All runs\n", "Test F1 in points with 95 % interval; after ±, the standard deviation over seeds.\n",
              language_table(["run", "languages", "sentences", *langs],
@@ -165,6 +165,19 @@ def runs_part(runs: Sequence[ReportedRun], langs: Sequence[str]) -> str:
                   language_table(["run", *langs],
                                  [[run.name, *(unseen(run.test(lang)) for lang in langs)] for run in runs])]
     return "\n".join(parts)
+
+
+def text_part(runs: Sequence[ReportedRun]) -> str:
+    """What the runs with target text have used of it."""
+    lines = [[run.name, notes.short(run.options["teacher"]), lang, f"{one['tagged']:,.0f}", f"{one['sentences']:,.0f}",
+              f"{one['words']:,.0f}", f"{100 * one['masked'] / one['words']:.1f} %"]
+             for run in runs for lang, one in ((run.train.get("pseudo") or {}).get("languages") or {}).items()]
+    if not lines:
+        return ""
+    header = ["run", "teacher", "language", "sentences tagged", "trained on", "words", "masked"]
+    text = ("These runs are not zero-shot: they also learned from unlabelled sentences of these languages as another "
+            "model, the teacher, had tagged them. Masked words, of which it was not sure enough, were not learned.\n")
+    return "\n".join(["## With target text\n", text, markdown_table(header, lines)])
 
 
 def calibration_part(runs: Sequence[ReportedRun], rows: Matrix, langs: Sequence[str], drawn: dict) -> str:
@@ -214,7 +227,7 @@ def data_part(runs: Sequence[ReportedRun]) -> str:
         header = ["split", "language", "sentences", "words", *map(escape, group.tags.types), "also in train",
                   "also in validation"]
         lines = [[row.split, row.lang, f"{row.sentences:,}", f"{row.words:,}",
-                  *(f"{n:,}" for n in row.entities.values()),
+                  *(f"{n:,}" if row.split != "unlabelled" else DASH for n in row.entities.values()),
                   *(share(row.repeated.get(earlier), row.sentences) for earlier in ("train", "validation"))]
                  for row in survey.rows(group.corpus, group.tags)]
         parts += [f"{notes.data_name(as_recipe(group.runs[0]))}. Runs may train on a part. `also in`: sentences "

@@ -7,7 +7,6 @@ run more data, at a multiple of the time.
 """
 
 import math
-import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -28,7 +27,8 @@ from ner.training.signals import Stopped
 
 # Options without effect here, because only the suspects are kept; nor have eval_langs, output_dir and public any.
 FIXED: dict[str, Any] = {"validation_langs": None, "select": "last", "patience": None, "checkpoint_every": "none",
-                         "push_to_hub": None, "resume": False}
+                         "push_to_hub": None, "resume": False, "teacher": None, "pseudo_langs": None,
+                         "pseudo_confidence": 0.0, "pseudo_share": 1.0}
 WATCHED = 500  # sentences of the other half that are scored after every epoch
 
 
@@ -49,15 +49,6 @@ def check_arguments(words: Sequence[str]) -> None:
     without_effect = {*FIXED, "eval_langs", "output_dir", "public"}
     if given := without_effect & {word[2:].split("=")[0] for word in words if word.startswith("--")}:
         raise UserError(f"--{min(given)}: has no effect on suspects, which only writes its --output; remove it")
-
-
-def check_output(path: Path) -> None:
-    """``UserError`` if it cannot be written: better now than after two training runs."""
-    if path.is_file() or path.is_dir():
-        raise UserError(f"{path}: already exists, perhaps with your edits; name another --output")
-    above = next(folder for folder in path.absolute().parents if folder.exists())
-    if not (above.is_dir() and os.access(above, os.W_OK)):
-        raise UserError(f"{path}: {above} is not a writable folder; name another --output")
 
 
 def find(options: Options, accelerator: Accelerator) -> tuple[list[Suspect], int]:

@@ -7,7 +7,7 @@ again, which takes a second for 20,000 sentences.
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from datasets import ClassLabel, Dataset, Features, List, Value
@@ -35,10 +35,9 @@ def load(options: Options, wanted: dict[str, list[str]] | None = None,
     if wanted is None:
         wanted = {"train": options.train_langs, "validation": options.validation_langs or options.eval_langs,
                   "test": options.eval_langs}
-    for lang in (lang for langs in wanted.values() for lang in langs):
-        if not LANGUAGE.fullmatch(lang):
-            raise UserError(f"{shown(lang)} cannot name a language; expected letters, digits and . + - _, as in pt-BR")
-    alone = len({lang for langs in wanted.values() for lang in langs}) == 1
+    every = dict.fromkeys(lang for langs in wanted.values() for lang in langs)
+    check_names(every)
+    alone = len(every) == 1
     read_in = {split: {lang: read(options, lang, split, alone) for lang in langs} for split, langs in wanted.items()}
     if types:
         read_in = {split: retyped(langs, types) for split, langs in read_in.items()}
@@ -47,6 +46,26 @@ def load(options: Options, wanted: dict[str, list[str]] | None = None,
     corpus = {split: {lang: sampled(dataset(raw, lang, tags), lang, options) for lang, raw in langs.items()}
               for split, langs in read_in.items()}
     return corpus, tags
+
+
+def unlabelled(options: Options, langs: Iterable[str], tags: TagSet, split: str = "train",
+               alone: bool = False) -> dict[str, Dataset]:
+    """The sentences of a split, sampled by `fractions`, with label -1 for every word: whatever tags the source has are
+    dropped as they come from its reader."""
+    check_names(langs)
+    return {lang: sampled(rows_of(without_tags(read(options, lang, split, alone)), lang, tags), lang, options)
+            for lang in langs}
+
+
+def without_tags(raw: Raw) -> Raw:
+    return raw._replace(sentences=[sentence._replace(tags=[UNANNOTATED] * len(sentence.tokens))
+                                   for sentence in raw.sentences])
+
+
+def check_names(langs: Iterable[str]) -> None:
+    for lang in langs:
+        if not LANGUAGE.fullmatch(lang):
+            raise UserError(f"{shown(lang)} cannot name a language; expected letters, digits and . + - _, as in pt-BR")
 
 
 def types_of(langs: dict[str, Raw]) -> set[str]:
@@ -89,7 +108,15 @@ def read(options: Options, lang: str, split: str, alone: bool = True) -> Raw:
 
 
 def dataset(raw: Raw, lang: str, tags: TagSet) -> Dataset:
-    """`Dataset(tokens, ner_tags, lang, row)`; ``UserError`` names the place of a tag outside the set."""
+    """`Dataset(tokens, ner_tags, lang, row)`; ``UserError`` where no word is annotated, and as `rows_of`."""
+    rows = rows_of(raw, lang, tags)
+    if all(label < 0 for labels in rows["ner_tags"] for label in labels):
+        raise UserError(f"{raw.source}: no word is annotated; expected tags")
+    return rows
+
+
+def rows_of(raw: Raw, lang: str, tags: TagSet) -> Dataset:
+    """The same, annotated or not; ``UserError`` names the place of a tag outside the set."""
     kept = [(row, sentence) for row, sentence in enumerate(raw.sentences) if sentence.tokens]
     if not kept:
         raise UserError(f"{raw.source}: holds no sentence; expected words and their tags")
@@ -104,11 +131,12 @@ def dataset(raw: Raw, lang: str, tags: TagSet) -> Dataset:
                             f"{sentence.tokens[unknown][:40]!r}, is not in the tag set {' '.join(tags.names)}")
         columns["tokens"].append(sentence.tokens)
         columns["ner_tags"].append(tags.labels(sentence.tags))
-    if all(label < 0 for labels in columns["ner_tags"] for label in labels):
-        raise UserError(f"{raw.source}: no word is annotated; expected tags")
-    features = Features({"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=list(tags.names))),
-                         "lang": Value("string"), "row": Value("int64")})
-    return Dataset.from_dict(columns, features=features)
+    return Dataset.from_dict(columns, features=features_of(tags))
+
+
+def features_of(tags: TagSet) -> Features:
+    return Features({"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=list(tags.names))),
+                     "lang": Value("string"), "row": Value("int64")})
 
 
 def sampled(rows: Dataset, lang: str, options: Options) -> Dataset:

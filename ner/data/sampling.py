@@ -5,6 +5,7 @@ any step without reading what came before, on any number of processes. The price
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets
@@ -19,15 +20,20 @@ def fraction(rows: Dataset, share: float, seed: int) -> Dataset:
     return rows.shuffle(seed=seed).select(range(int(share * len(rows))))
 
 
-def training_set(languages: dict[str, Dataset], num_sentences: int | None) -> Dataset:
-    """`num_sentences` of each language (the first of a shuffle with seed 42), several languages shuffled together."""
-    parts = []
-    for lang, rows in languages.items():
-        if num_sentences is not None:
-            if num_sentences > len(rows):
-                raise UserError(f"num_train_sentences: asked for {num_sentences} of '{lang}', which has {len(rows)}")
-            rows = rows.shuffle(seed=SUBSET_SEED).select(range(num_sentences))
-        parts.append(rows)
+def subset(rows: Dataset, lang: str, num_sentences: int | None) -> Dataset:
+    """`num_sentences` of a language: the first of a shuffle with seed 42."""
+    if num_sentences is None:
+        return rows
+    if num_sentences > len(rows):
+        raise UserError(f"num_train_sentences: asked for {num_sentences} of '{lang}', which has {len(rows)}")
+    return rows.shuffle(seed=SUBSET_SEED).select(range(num_sentences))
+
+
+def training_set(languages: dict[str, Dataset], num_sentences: int | None,
+                 pseudo: Mapping[str, Dataset] | None = None) -> Dataset:
+    """`num_sentences` of each language, followed by those that a teacher has tagged; several languages are shuffled
+    together."""
+    parts = [*(subset(rows, lang, num_sentences) for lang, rows in languages.items()), *(pseudo or {}).values()]
     return parts[0] if len(parts) == 1 else concatenate_datasets(parts).shuffle(seed=SUBSET_SEED)
 
 

@@ -19,7 +19,8 @@ from ner.tags import TagSet
 
 
 class Survey(NamedTuple):
-    """Runs on the same data, and these data in all languages that any of the runs names."""
+    """Runs on the same data, and these data in all languages that any of the runs names; the split `unlabelled`: the
+    training sentences of `pseudo_langs`."""
 
     runs: list[Options]
     corpus: Corpus
@@ -36,7 +37,10 @@ def load(runs: Sequence[Options]) -> list[Survey]:
         wanted = {"train": union(options.train_langs for options in group),
                   "validation": union(options.validation_langs or options.eval_langs for options in group),
                   "test": union(options.eval_langs for options in group)}
-        result.append(Survey(group, *corpora.load(group[0], wanted)))
+        corpus, tags = corpora.load(group[0], wanted)
+        if pseudo_langs := union(options.pseudo_langs or () for options in group):
+            corpus["unlabelled"] = corpora.unlabelled(group[0], pseudo_langs, tags)
+        result.append(Survey(group, corpus, tags))
     return result
 
 

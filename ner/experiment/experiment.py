@@ -23,7 +23,7 @@ from ner.data import corpora, encoded, exclude, sampling
 from ner.data.encoded import Encoded
 from ner.evaluation import board, per_language, predictions, scoring
 from ner.evaluation.per_language import Scored, metrics_of
-from ner.experiment import publish, resume
+from ner.experiment import publish, resume, teacher
 from ner.experiment.folder import check_folder, is_finished, write_results
 from ner.experiment.run import (
     Run,
@@ -101,7 +101,8 @@ def build(options: Options, folder: Path, accelerator: Accelerator) -> Run:
     longest = config.max_position_embeddings - config.pad_token_id - 1
     if options.max_length > longest:
         raise UserError(f"max_length: expected at most {longest} for {options.model}, found {options.max_length}")
-    training, validation, test = load_data(options, corpus, tags, tokenizer, accelerator)
+    taught = teacher.taught(options, tags, folder, accelerator)
+    training, validation, test = load_data(options, corpus, tags, tokenizer, accelerator, taught)
     rows = None
     if options.active_vocabulary:
         ids = [window.input_ids for part in (training, *validation.values(), *test.values())
@@ -119,23 +120,23 @@ def build(options: Options, folder: Path, accelerator: Accelerator) -> Run:
     # for dropout, which differs between processes; the data order does not depend on it
     set_seed(options.seed + accelerator.process_index)
     state = Run(options, folder, accelerator, source, config, tokenizer, tags, training, validation, test, rows, bare,
-                model, optimizer)
+                model, optimizer, taught)
     if rows is not None:
         untouched_decay(state, 0)  # refuses an optimizer under which the other rows could not be reconstructed
     return state
 
 
-def load_data(options: Options, corpus: corpora.Corpus, tags: TagSet, tokenizer,
-              accelerator: Accelerator) -> tuple[Encoded, dict[str, Encoded], dict[str, Encoded]]:
+def load_data(options: Options, corpus: corpora.Corpus, tags: TagSet, tokenizer, accelerator: Accelerator,
+              taught: teacher.Taught | None = None) -> tuple[Encoded, dict[str, Encoded], dict[str, Encoded]]:
     """Training, validation and test sentences as windows, the last two by language."""
-    training = sampling.training_set(corpus["train"], options.num_train_sentences)
+    training = sampling.training_set(corpus["train"], options.num_train_sentences, taught and taught.languages)
     if options.exclude:
         every = len(training)
         training = exclude.without(training, options.exclude)
         accelerator.print(f"{options.exclude}: left out {every - len(training)} of {every} training sentences")
     if not any(any(label not in (-1, tags.ids["O"]) for label in labels) for labels in training["ner_tags"]):
         raise UserError(f"training data: found no entity in {len(training)} sentences; expected tags such as B-PER")
-    accelerator.print(corpora.count_table({**corpus, "train": by_language(training)}, tags), "\n")
+    accelerator.print(corpora.count_table(teacher.as_trained(corpus, training, options.pseudo_langs), tags), "\n")
 
     window = (tokenizer, options.max_length, options.stride)
     validation, test = ({lang: encoded.encode(rows, *window) for lang, rows in corpus[split].items()}
@@ -175,6 +176,8 @@ def begin(state: Run) -> None:
         state.folder.mkdir(parents=True, exist_ok=True)
         options, step = as_recipe(state.options), state.progress.step
         write_whole(state.folder / "config.yaml", yaml.safe_dump(options, sort_keys=False, allow_unicode=True))
+        if state.taught:
+            teacher.save(state.taught, state.folder, state.tags)
         # What was logged after the checkpoint will be logged again; without a checkpoint, everything.
         state.writer = board.open_board(state.folder, (step and step + 1) if state.options.resume else None)
         if step == 0:
@@ -292,8 +295,3 @@ def log_details(state: Run, writer: SummaryWriter, scored: dict[str, Scored], la
                          board.classification_report(item.metrics))
         matrix = scoring.confusion(languages[lang].gold, item.predictions.labels, len(state.tags.names))
         board.log_confusion(writer, state.progress.step, lang, split, matrix, state.tags.names)
-
-
-def by_language(rows) -> dict:
-    langs = np.array(rows["lang"])
-    return {str(lang): rows.select(np.flatnonzero(langs == lang)) for lang in dict.fromkeys(langs)}

@@ -5,6 +5,7 @@ reads are checked.
 """
 
 import json
+import os
 from pathlib import Path
 
 from ner.files import write_whole
@@ -12,6 +13,7 @@ from ner.options import FIELDS, Options, UserError, as_recipe, resolve, shown
 from ner.recipe import is_study, read_recipe
 
 RUNS = Path(__file__).parent.parent.parent / "runs"
+PSEUDO = "pseudo"  # the folder in a run's that holds the sentences which its teacher tagged
 
 
 def new_folder(name: str) -> Path:
@@ -34,9 +36,18 @@ def check_folder(folder: Path, options: Options) -> None:
         raise UserError(f"{folder}: holds an unfinished run; continue it with --resume or name another output_dir")
     if config.exists() and is_study(read_recipe(config)):
         raise UserError(f"{folder}: holds a study, not a run; name another output_dir")
-    for part in ("model", "predictions"):
+    for part in ("model", "predictions", PSEUDO):
         if (folder / part).exists() and not config.exists():
             raise UserError(f"{folder}: has a {part}/ that is not from a run; name another output_dir or move it")
+
+
+def check_output(path: Path) -> None:
+    """``UserError`` if a new file or folder cannot be written there: better now than after the work."""
+    if os.path.lexists(path):
+        raise UserError(f"{path}: already exists, perhaps with your edits; name another --output")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise UserError(f"{path}: {above} is not a writable folder; name another --output")
 
 
 def is_finished(folder: Path) -> bool:
@@ -64,8 +75,9 @@ METRICS = {"f1": share, "f1_ci95?": (share, share), "sentences": count, "f1_sd?"
            "f1_unseen_ci95?": (share, share), "unseen_sentences?": number, "ece?": share,
            "calibration?": [(share, share, number)]}
 EPOCH = {"epoch": number, "train_loss": number, "validation": {...: {"f1": share, "loss": number}}}
+AMOUNTS = {"tagged": number, "sentences": number, "words": number, "masked": number}
 TRAIN = {"sentences": count, "seconds": number, "sentences_per_second": number, "tokens_per_second": number,
-         "peak_memory_mib": number, "epochs?": [EPOCH]}
+         "peak_memory_mib": number, "epochs?": [EPOCH], "pseudo?": {"languages": {...: AMOUNTS}}}
 RESULTS = {"options": {}, "versions": {}, "train?": TRAIN,
            "eval": {...: {"mean_f1": share, "mean_f1_sd?": share, ...: METRICS}}}
 

@@ -77,18 +77,31 @@ def metadata(results: dict, scores: dict[str, dict]) -> str:
         model_name=base_name(results["name"]), eval_results=evaluations).to_yaml()
 
 
-def score_table(scores: dict[str, dict], mean: float, trained: list[str]) -> str:
-    """A Markdown table, one row per language; with a column of intervals if there are any."""
+def score_table(scores: dict[str, dict], mean: float, trained: list[str], pseudo_langs: list[str]) -> str:
+    """A Markdown table, one row per language; with a column of intervals if there are any. With a teacher, nothing is
+    called zero-shot: nobody knows here what it was trained on."""
+    notes = {lang: " (zero-shot)" for lang in scores if lang not in trained and not pseudo_langs}
+    notes |= dict.fromkeys(pseudo_langs, " (with target text)")
     lines = [["language", "F1", "95 % interval", "precision", "recall", "strict F1", "sentences"]]
     for lang, score in scores.items():
         cells = [f"{score[key]:.3f}" for key in ("f1", "precision", "recall", "f1_strict")]
         cells.insert(1, " to ".join(f"{bound:.3f}" for bound in score.get("f1_ci95") or ()))
-        lines.append([lang if lang in trained else f"{lang} (zero-shot)", *cells, f"{score['sentences']:,}"])
+        lines.append([lang + notes.get(lang, ""), *cells, f"{score['sentences']:,}"])
     lines.append(["mean", f"{mean:.3f}", *[""] * 5])
     if not any(score.get("f1_ci95") for score in scores.values()):
         lines = [line[:2] + line[3:] for line in lines]
     return tabulate(lines[1:], lines[0], "pipe", disable_numparse=True,
                     colalign=["left", *["right"] * (len(lines[0]) - 1)])
+
+
+def target_text(pseudo: dict) -> str:
+    """The sentences about unlabelled text that was trained on (`train.pseudo` of results.json)."""
+    teacher = hub_name(pseudo["teacher"]) or base_name(pseudo["teacher"])
+    parts = [f"{lang} {one['sentences']:,} of {one['tagged']:,} sentences with {one['words']:,} words, "
+             f"{one['masked'] / one['words']:.1%} of them masked" for lang, one in pseudo["languages"].items()]
+    return (f"Unlabelled text of {', '.join(pseudo['languages'])} was used as well, so the model is not zero-shot "
+            f"there: another model, `{teacher}`, tagged these training sentences, and its tags were learned instead of "
+            f"their own ({'; '.join(parts)}).")
 
 
 def limits(options: dict, scores: dict[str, dict]) -> str:
@@ -113,16 +126,21 @@ def model_card(results: dict) -> str:
     data = f"[{source}](https://huggingface.co/datasets/{hub})" if hub else f"`{source}`"
     encoder = f"[{base}](https://huggingface.co/{base})" if base else f"`{base_name(options['model'])}` (a folder)"
     encoder += ", decoded from 4-bit weights," if options["model"] == BUILTIN else ""
-    amount = f"{train['sentences']:,} sentences ({', '.join(train['langs'])}) of {data}."
+    pseudo = train.get("pseudo")
+    amount = f"{train['sentences']:,} sentences ({', '.join([*train['langs'], *(pseudo or {}).get('languages', [])])}) "
+    amount += f"of {data}."
     if options.get("fractions"):
         shares = ", ".join(f"{lang} {share:.1%}" for lang, share in options["fractions"].items())
         amount += f" Share of each split used: {shares}; other languages: all."
+    if pseudo:
+        amount += f"\n\n{target_text(pseudo)}"
     recipe = {name: value for name, value in with_role(options, "in_card").items() if value not in (None, {})}
     versions = results["versions"] | {name: results["machine"].get(name) for name in ("cuda", "cudnn")}
     return "\n\n".join([
         f"---\n{metadata(results, scores)}\n---", f"# {base_name(results['name'])}",
         f"Named-entity recognition: {encoder} fine-tuned on {data}.",
-        "## Scores on the test sentences", score_table(scores, test["mean_f1"], train["langs"]),
+        "## Scores on the test sentences",
+        score_table(scores, test["mean_f1"], train["langs"], options.get("pseudo_langs") or []),
         "F1, precision and recall are micro averages (seqeval, default mode); strict F1 uses its strict mode (IOB2).",
         "## Training data", amount, "## Recipe", f"```yaml\n{yaml_dump(recipe, sort_keys=False)}```",
         f"{machine.described(results['machine'])}.",

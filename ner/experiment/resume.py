@@ -6,6 +6,7 @@ from pathlib import Path
 
 from accelerate.utils import broadcast_object_list
 
+from ner.experiment import teacher
 from ner.experiment.folder import EPOCH, check, number, read_results, share
 from ner.experiment.run import Run
 from ner.model import pretrained
@@ -27,6 +28,7 @@ def identity_of(state: Run) -> dict:
     return {**with_role(as_recipe(state.options), "changes_result"), "tag set": state.tags.names,
             "training sentences": len(state.training.tokens), "checksum of the encoded data": content.hexdigest(),
             "checksum of the encoder's embeddings": hashlib.sha256(table.numpy().data).hexdigest(),
+            "checksum of the teacher's weights": state.taught and state.taught.about["teacher_weights"],
             "precision": state.accelerator.mixed_precision,
             **{key: version for key, version in machine.versions().items() if key != "git"}}
 
@@ -36,6 +38,7 @@ def same_results(folder: Path, options: Options) -> dict:
     results = read_results(folder / "results.json")
     before, now = (with_role(one, "changes_result") for one in (results["options"], as_recipe(options)))
     checkpoint.compare(folder, before, now)
+    teacher.check_same(folder, results, options)
     return results
 
 

@@ -14,6 +14,8 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from ner.data import sampling
 from ner.data.collate import Padding, padding_of
 from ner.data.encoded import Encoded
+from ner.experiment import teacher
+from ner.experiment.teacher import Taught
 from ner.model import pretrained, vocabulary
 from ner.options import Options
 from ner.tags import TagSet
@@ -39,6 +41,7 @@ class Run:
     bare: torch.nn.Module  # the unwrapped model
     model: torch.nn.Module  # wrapped by Accelerate
     optimizer: torch.optim.Optimizer
+    taught: Taught | None = None  # what a teacher tagged of `training`
     progress: Progress = field(default_factory=Progress)
     best: dict[str, torch.Tensor] = field(default_factory=dict)  # weights of the selected epoch; empty: the last
     identity: dict = field(default_factory=dict)  # what must match to continue the run
@@ -102,4 +105,5 @@ def training_metrics(state: Run) -> dict:
             "sentences_per_second": seen * len(encoded.tokens) / progress.seconds,
             "tokens_per_second": seen * per_epoch / progress.seconds,
             "peak_memory_mib": machine.peak_memory_mib(state.accelerator.device),
+            **({"pseudo": teacher.summary(state.taught)} if state.taught else {}),
             "selected_epoch": selected_epoch(state)["epoch"], "epochs": progress.epochs}

@@ -14,6 +14,9 @@ def over_seeds(folder: Path, seeds: Sequence[int], results: Sequence[dict]) -> d
     interval of the mean F1 over test sentences. Curves and other intervals are in the single runs only."""
     whole = average(results)
     options = {**results[0]["options"], "seed": None, "seeds": list(seeds)}
+    teachers = [one["options"].get("teacher") for one in results]
+    if len(set(teachers)) > 1:  # each the run of its seed
+        options["teacher"] = str(Path(teachers[0]).parent)
     whole |= {"name": folder.name, "seeds": list(seeds), "options": options}
     for split, langs in whole["eval"].items():
         means = [one["eval"][split]["mean_f1"] for one in results]

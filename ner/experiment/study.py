@@ -9,99 +9,21 @@ All runs share one process, so that Ctrl-C and exit status work without extra co
 be reset between runs, which only Linux can do.
 """
 
-import contextlib
-import gc
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import yaml
 
 from ner.experiment.folder import RUNS, read_results, write_results
+from ner.experiment.plan import Planned, plan
 from ner.files import write_whole
-from ner.options import NOT_IN_CONFIG, Options, UserError, as_recipe, resolve, shown, with_role
+from ner.options import NOT_IN_CONFIG, Options, UserError, as_recipe, shown, with_role
 from ner.recipe import is_study, read_recipe
 from ner.training.signals import Stopped
 
-RUN_NAME = re.compile(r"\w[\w.+-]*")
 EVALUATION_COST = 1 / 3  # of a training step: forward pass against forward, backward and update
-
-
-class Planned(NamedTuple):
-    """One run of a study. `group`: the folder of its seeds ('' for the study's own), None without `seeds`."""
-
-    name: str  # its folder within the study: fr-250, seed-1, fr-250/seed-1
-    options: Options
-    group: str | None = None
-
-
-def plan(recipe: Mapping, source: str = "") -> list[Planned]:
-    """All runs of a recipe in its order; one ``UserError`` lists the problems of all runs, one per line."""
-    prefix = f"{source}: " if source else ""
-    named = recipe.get("runs", {"": None})
-    if not isinstance(named, dict) or not named:
-        raise UserError(f"{prefix}runs: expected names with options, such as 'de: {{train_langs: [de]}}', "
-                        f"found {shown(named)}")
-    shared = {name: value for name, value in recipe.items() if name != "runs"}
-    planned: list[Planned] = []
-    problems: dict[str, list[str]] = {}  # problem -> names of the runs that have it
-    for name, own in named.items():
-        found = own_problems(str(name), own) if "runs" in recipe else []
-        try:
-            options = resolve({**shared, **(own if isinstance(own, dict) else {})})
-            planned += seeds_of(str(name), replace(options, output_dir=None, resume=False))
-        except UserError as error:
-            found += str(error).split("\n")
-        for problem in found:
-            problems.setdefault(problem, []).append(str(name))
-    for problem in common_problems(planned):
-        problems[problem] = list(named)
-    if problems:
-        raise UserError("\n".join(prefix + ("" if len(names) == len(named) else f"run {', '.join(names)}: ") + problem
-                                  for problem, names in problems.items()))
-    return planned
-
-
-def planned_in(folder: Path) -> dict[str, Options]:
-    """The runs of the study in `folder` by name; empty if it is not the folder of a study."""
-    config = folder / "config.yaml"
-    recipe = read_recipe(config) if config.is_file() else {}
-    return {one.name: one.options for one in plan(recipe, str(config))} if is_study(recipe) else {}
-
-
-def own_problems(name: str, own) -> list[str]:
-    """Problems of a run's name and of the entries below it, other than those that `resolve` finds."""
-    problems = []
-    if not RUN_NAME.fullmatch(name):
-        problems.append(f"'{name}' cannot name a run's folder; expected letters, digits and . + - _")
-    if own is not None and not isinstance(own, dict):
-        problems.append(f"expected options such as {{train_langs: [de]}}, found {shown(own)}")
-    if isinstance(own, dict):
-        problems += [f"{key}: belongs to the whole study; move it above runs"
-                     for key in NOT_IN_CONFIG if key in own]
-    return problems
-
-
-def common_problems(planned: Sequence[Planned]) -> list[str]:
-    """Problems that only show across runs."""
-    problems = []
-    uploads = [run.options.push_to_hub for run in planned if run.options.push_to_hub]
-    if len(set(uploads)) < len(uploads):
-        problems.append("push_to_hub: several runs would upload to one repository; name one per run, or none")
-    for name in ("mixed_precision", "deterministic"):
-        if len({getattr(run.options, name) for run in planned}) > 1:
-            problems.append(f"{name}: differs between runs; expected the same for all, as they share a process")
-    return problems
-
-
-def seeds_of(name: str, options: Options) -> list[Planned]:
-    if options.seeds is None:
-        return [Planned(name, options)]
-    return [Planned(f"{name}/seed-{seed}".lstrip("/"), replace(options, seeds=None, seed=seed), name)
-            for seed in options.seeds]
 
 
 def run(recipe: Mapping, source: str = "") -> None:
@@ -112,16 +34,23 @@ def run(recipe: Mapping, source: str = "") -> None:
     """
     planned = plan(recipe, source)
     folder = Path(str(recipe["output_dir"])) if recipe.get("output_dir") else RUNS / (Path(source).stem or "study")
+    planned = [one._replace(options=replace(one.options, teacher=str(folder / one.teacher))) if one.teacher else one
+               for one in planned]
     check_folder(folder)
     from accelerate.utils import broadcast_object_list  # imports torch, as the next ones do, so only after the checks
 
-    from ner.experiment import experiment, seeds
+    from ner.experiment import experiment, seeds, teacher
     from ner.training import machine
 
     # Created as each run creates it: with a bare PartialState, CPU processes do not know of each other and all write.
     leader = machine.accelerator(planned[0].options).is_main_process
     done = {one.name: finished(folder / one.name, one.options) for one in planned}
-    costs = work([one for one in planned if not done[one.name]])
+    to_do = {one.name: one for one in planned if not done[one.name]}
+    for one in planned:
+        if (found := done[one.name]) and one.teacher not in to_do:
+            teacher.check_same(folder / one.name, found, one.options)
+    costs = work(list(to_do.values()))
+    check_teachers(to_do)
     if leader:
         folder.mkdir(parents=True, exist_ok=True)
         kept = {name: value for name, value in recipe.items() if name not in NOT_IN_CONFIG}
@@ -134,10 +63,12 @@ def run(recipe: Mapping, source: str = "") -> None:
             bool(done[one.name]) and not (place_of / "checkpoints").exists(),  # else it was killed during clean-up
             (place_of / "config.yaml").exists()])
         if skipped:
+            if one.teacher in to_do:  # trained only now
+                teacher.check_same(place_of, done[one.name] or {}, one.options)
             tell(leader, f"{place} is finished")
             continue
         tell(leader, f"\n{place}, {time_left(costs.values(), done.values())}")
-        forget_peak_memory()
+        machine.forget_peak_memory()
         options = replace(one.options, output_dir=str(place_of), resume=begun)
         try:
             done[one.name] = experiment.run(options, place_of, place_of.name)
@@ -201,15 +132,40 @@ def work(planned: Sequence[Planned]) -> dict[str, float]:
     for group in survey.load([one.options for one in planned]):
         for name, options in ((one.name, one.options) for one in planned if one.options in group.runs):
             try:
-                training = sampling.training_set({lang: group.corpus["train"][lang] for lang in options.train_langs},
-                                                 options.num_train_sentences)
+                sizes = {split: sum(len(sampling.subset(group.corpus[split][lang], lang, options.num_train_sentences))
+                                    for lang in langs or ())
+                         for split, langs in (("train", options.train_langs), ("unlabelled", options.pseudo_langs))}
             except UserError as error:
                 raise UserError(f"run {name}: {error}") from None
             validation = sum(len(group.corpus["validation"][lang])
                              for lang in options.validation_langs or options.eval_langs)
             test = sum(len(group.corpus["test"][lang]) for lang in options.eval_langs)
-            costs[name] = cost(options, len(training), validation, test)
+            training = sizes["train"] + round(options.pseudo_share * sizes["unlabelled"])
+            costs[name] = cost(options, training, validation, test + sizes["unlabelled"])
     return costs
+
+
+def check_teachers(planned: Mapping[str, Planned]) -> None:
+    """``UserError`` for a teacher that cannot be loaded or has other tags than the run that it teaches; one that has
+    yet to be trained will have those of its data."""
+    from ner.data import corpora
+    from ner.experiment import teacher
+
+    def data(options: Options) -> dict:
+        return {**with_role(asdict(options), "of_data"), "train_langs": options.train_langs}
+
+    def tags(options: Options):
+        return corpora.load(options, {"train": options.train_langs})[1]
+
+    for one in (one for one in planned.values() if one.options.teacher is not None):
+        theirs = planned.get(one.teacher or "")
+        try:
+            if theirs is None:
+                teacher.check(one.options, tags(one.options))
+            elif data(theirs.options) != data(one.options):
+                teacher.check_tags(theirs.name, tags(theirs.options), tags(one.options))
+        except UserError as error:
+            raise UserError(f"run {one.name}: {error}") from None
 
 
 def cost(options: Options, training: int, validation: int, test: int) -> float:
@@ -225,15 +181,3 @@ def time_left(costs: Iterable[float], done: Iterable[dict | None]) -> str:
         return "time left: known after the first run"
     minutes = math.ceil(sum(costs) / speeds[-1] / 60)
     return f"about {minutes} min left" if minutes < 120 else f"about {minutes / 60:.1f} h left"
-
-
-def forget_peak_memory() -> None:
-    """So that the next run reports its own peak."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_initialized():  # not on the CPU of a machine with a GPU
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-    with contextlib.suppress(OSError):  # not on Linux: the peak is then that of all runs so far
-        Path("/proc/self/clear_refs").write_text("5")

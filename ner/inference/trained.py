@@ -6,6 +6,7 @@ can compare. A model that was trained on IOB1 (some I-X without B-X) is read her
 nothing else has to ask.
 """
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,6 +25,7 @@ from ner.data.encoded import Encoded
 from ner.evaluation import per_language, predict
 from ner.evaluation.per_language import Scored
 from ner.evaluation.predict import Predictions
+from ner.files import checksum
 from ner.model import pretrained
 from ner.model.roberta import TokenClassifier
 from ner.options import Options, UserError, resolve, shown
@@ -53,23 +55,39 @@ def options_of(name: str, revision: str | None = None) -> Options:
     return resolve(recipe, str(path))
 
 
-def load(name: str, accelerator: Accelerator, revision: str | None = None) -> Trained:
-    """From a run's folder, or from any token-classification checkpoint of the RoBERTa family (folder or Hub name)."""
-    options, run = options_of(name, revision), Path(name)
-    if os.path.isfile(run / "config.yaml"):
-        folder = run / "model"
-        if not folder.is_dir():
-            raise UserError(f"{run}: holds no model/; finish the run first with --resume")
-    else:
-        folder = pretrained.folder_of(name, revision)
-    config = pretrained.load_config(folder)
+def model_folder(name: str, revision: str | None = None) -> Path:
+    """Of the run whose folder `name` is; else the folder that it names, or that of a model on the Hub."""
+    run = Path(name)
+    if not os.path.isfile(run / "config.yaml"):
+        return pretrained.folder_of(name, revision)
+    if not (run / "model").is_dir():
+        raise UserError(f"{run}: holds no model/; finish the run first with --resume")
+    return run / "model"
+
+
+def tags_in(folder: Path, config) -> TagSet:
+    """The tags of a model folder, and after them each B-X that it lacks beside an I-X."""
     try:
         names = pretrained.tags_of(config)
         if names is None:
             raise UserError(f"{folder}/config.json: names no tags in id2label; expected a fine-tuned token classifier")
-        tags = TagSet((*names, *lacking(names)))
+        return TagSet((*names, *lacking(names)))
     except ValueError as error:
         raise UserError(f"{folder}/config.json: id2label is not an IOB2 or IOB1 tag set ({error})") from None
+
+
+def weights_checksum(name: str) -> str:
+    """SHA-256 of the weights of the model that `load` would load."""
+    files = {path for path, _ in pretrained.weight_files(model_folder(name)).values()}
+    sums = [checksum(path) for path in sorted(files)]
+    return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+def load(name: str, accelerator: Accelerator, revision: str | None = None) -> Trained:
+    """From a run's folder, or from any token-classification checkpoint of the RoBERTa family (folder or Hub name)."""
+    options, folder = options_of(name, revision), model_folder(name, revision)
+    config = pretrained.load_config(folder)
+    tags = tags_in(folder, config)
     tokenizer = pretrained.load_tokenizer(folder, config)
     longest = config.max_position_embeddings - config.pad_token_id - 1
     options = replace(options, max_length=min(options.max_length, longest))

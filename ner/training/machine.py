@@ -1,5 +1,6 @@
 """The environment of a run: processes and devices, precision, memory, versions."""
 
+import contextlib
 import gc
 import os
 import platform
@@ -167,6 +168,16 @@ def peak_memory_mib(device: torch.device) -> float:
         line = next(line for line in Path("/proc/self/status").read_text().split("\n") if line.startswith("VmHWM"))
         return int(line.split()[1]) / 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def forget_peak_memory() -> None:
+    """Free what is unused, so that `peak_memory_mib` is the peak of what follows."""
+    gc.collect()
+    if torch.cuda.is_initialized():  # not on the CPU of a machine with a GPU
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):  # not on Linux: the peak is then that of the whole process
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def versions() -> dict[str, str]:

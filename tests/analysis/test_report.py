@@ -122,6 +122,40 @@ def test_the_curve_takes_monolingual_runs_by_their_size(tmp_path):
     assert [n for n, _ in report.curve(runs, "it")] == [1680]
 
 
+def with_text(name: str, sentences: int, *langs: str) -> dict:
+    """The results of a run of the study that also learned from unlabelled text."""
+    results = fake_results(name)
+    results["options"] |= {"teacher": f"/runs/{name}", "pseudo_langs": list(langs)}
+    one = {"tagged": 2 * sentences, "sentences": sentences, "words": 10 * sentences, "masked": sentences,
+           "entities": {"PER": 1}}
+    results["train"] |= {"sentences": 3 * sentences,
+                         "pseudo": {"teacher": f"/runs/{name}", "teacher_weights": "ab",
+                                    "languages": dict.fromkeys(langs, one)}}
+    return results
+
+
+@pytest.mark.slow
+def test_runs_with_target_text_are_kept_apart(whole, tmp_path):
+    study = make_study(tmp_path / "study")
+    write_run(study / "round-1", with_text("de", 400, "fr", "it"))
+    write_run(study / "fr-text", with_text("fr", 30_000, "it"))
+    report.write_report(study, planned())
+    text, before = ((folder / "REPORT.md").read_text() for folder in (study, whole[0]))
+    rows = rows_under(text, "F1 by training and test language")
+    assert list(rows) == ["de", "de-fr", "each", "all", "fr-text (with target text)", "round-1 (with target text)"]
+    for part in ("Learning curve: fr", "Data"):
+        assert text.split(f"## {part}")[1].split("\n## ")[0] == before.split(f"## {part}")[1].split("\n## ")[0]
+    published = text.split("The published test F1")[1].split("\n\n")[1]
+    assert "target text" not in published and published in before
+    assert rows_under(text, "All runs")["round-1 (with target text)"][:2] == ["de, text of fr-it", "1,200"]
+    assert re.sub(" +", " ", text).count("| round-1 | de | it | 800 | 400 | 4,000 | 10.0 % |") == 1
+    assert "These runs are not zero-shot" in text and "target text" not in before
+    runs = report.collect(study, {})
+    assert [n for n, _ in report.curve(runs, "fr")] == [250, 1000, 2000, 4580]
+    only = [run for run in runs if run.has_target_text]
+    assert list(report.matrix(only, LANGS)) == ["fr-text (with target text)", "round-1 (with target text)"]
+
+
 @pytest.mark.slow
 def test_zero_shot_from_another_language_than_the_published_one(tmp_path):
     report.write_report(make_study(tmp_path / "study", ["it", "fr", "fr-1000", "fr-250"]), {})

@@ -8,6 +8,7 @@ from datasets import Dataset
 from ner.data import alignment, corpora
 from ner.data.sentences import Raw, Sentence
 from ner.data.swiss import generate
+from ner.options import Options, UserError
 from ner.tags import TagSet
 from tests.helpers.corpora import CORPUS, LAYOUTS, NAMES, TYPED, write_files, write_hub
 from tests.helpers.loaded import check_is_corpus, complaint, load, pairs
@@ -48,6 +49,21 @@ def test_a_tag_outside_the_set_names_file_and_line(tmp_path, ending, line):
         f"{path}:{line}: the tag 'B-OTH' of word 2, 'Matterhorn', is not in the tag set {' '.join(NAMES)}")
     corpus, tags = load(data_dir=str(tmp_path), tags=[*NAMES, "B-OTH", "I-OTH"])
     assert tags.names[7:] == ("B-OTH", "I-OTH") and pairs(corpus["test"]["de"]) == bad["test"]
+
+
+def test_unlabelled_sentences_are_those_of_the_split_without_their_tags(tmp_path):
+    odd = {**CORPUS, "train": [*CORPUS["train"], (["Das", "Matterhorn"], ["O", "B-OTH"])]}
+    options = Options(data_dir=str(write_files(tmp_path, odd)))
+    found = corpora.unlabelled(options, ["de"], TagSet(tuple(NAMES)))["de"]
+    assert list(found["tokens"]) == [words for words, _ in odd["train"]]
+    assert list(found["ner_tags"]) == [[-1] * len(words) for words, _ in odd["train"]]
+    assert list(found["row"]) == [0, 1, 2] and found.features == corpora.features_of(TagSet(tuple(NAMES)))
+    test = corpora.unlabelled(options, ["de"], TagSet(("O",)), "test")["de"]
+    assert list(test["tokens"]) == [words for words, _ in CORPUS["test"]]
+    with pytest.raises(UserError, match="cannot name a language"):
+        corpora.unlabelled(options, ["../de"], TagSet(("O",)))
+    with pytest.raises(UserError, match="no language 'fr'; there are de"):
+        corpora.unlabelled(options, ["fr"], TagSet(("O",)))
 
 
 def test_the_tag_set_is_that_of_the_training_data(tmp_path):

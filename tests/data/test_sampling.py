@@ -70,6 +70,14 @@ def test_training_set_of_several_languages():
     assert sorted(both["lang"]) == ["de"] * 3 + ["fr"] * 3
 
 
+def test_pseudo_sentences_follow_and_are_taken_whole():
+    parts = {"de": rows(5), "fr": rows(4, "fr")}
+    pseudo = {"it": rows(2, "it"), "en": rows(7, "en")}
+    assert sampling.training_set(parts, None, pseudo).to_dict() == sampling.training_set(parts | pseudo, None).to_dict()
+    assert sorted(sampling.training_set(parts, 3, pseudo)["lang"]) == ["de"] * 3 + ["en"] * 7 + ["fr"] * 3 + ["it"] * 2
+    assert sampling.subset(rows(99), "de", 20)["row"] == sampling.training_set({"de": rows(99)}, 20)["row"]
+
+
 def test_training_set_with_too_few_sentences():
     with pytest.raises(UserError, match="num_train_sentences: asked for 5 of 'fr', which has 4"):
         sampling.training_set({"de": rows(5), "fr": rows(4, "fr")}, 5)

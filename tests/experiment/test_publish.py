@@ -141,6 +141,20 @@ def test_training_recipe_and_limits():
         assert [text for text in (silver, generated) if text in model_card(made(TWO, **options))] == expected
 
 
+def test_unlabelled_text_is_named_and_nothing_is_called_zero_shot():
+    results = made({**TWO, "it": score(0.25)}, teacher="/home/s3cret/runs/one", pseudo_langs=["fr"], pseudo_share=0.5)
+    amounts = {"tagged": 2000, "sentences": 1200, "words": 10_000, "masked": 1234, "entities": {"PER": 5}}
+    results["train"]["pseudo"] = {"teacher": "/home/s3cret/runs/one", "teacher_weights": "ab",
+                                  "languages": {"fr": amounts}}
+    card = model_card(results)
+    assert ("12,580 sentences (de, fr) of `built-in-swiss`.\n\nUnlabelled text of fr was used as well, so the model is "
+            "not zero-shot there: another model, `one`, tagged these training sentences, and its tags were learned "
+            "instead of their own (fr 1,200 of 2,000 sentences with 10,000 words, 12.3% of them masked).\n") in card
+    assert "zero-shot)" not in card and "s3cret" not in card and "pseudo_share: 0.5\n" in card
+    assert [row(card, name)[1] for name in ("de", "fr (with target text)", "it")] == ["0.831", "0.333", "0.250"]
+    assert "(zero-shot)" in model_card(made(TWO)) and "Unlabelled" not in model_card(made(TWO))
+
+
 def test_a_data_set_and_a_model_of_the_hub():
     card = model_card(made(TWO, dataset="anna/letters", model="xlm-roberta-base", push_to_hub=REPOSITORY))
     data = ModelCard(card).data

@@ -13,7 +13,7 @@ import evaluate
 import train as script
 from ner.data import survey
 from ner.experiment import folder as folder_module
-from ner.experiment import seeds, study
+from ner.experiment import plan, seeds, study
 from ner.experiment.cli import read_arguments
 from ner.model import builtin
 from ner.options import UserError, as_recipe, resolve
@@ -234,7 +234,7 @@ def test_seeds_are_summed_up(tmp_path, pretend):
             and de["f1_sd"] == pytest.approx(0.2646, abs=1e-4))
     assert de["f1_ci95"] == [0.0, 1.0] and de["sentences"] == 1
     assert whole["eval"]["test"]["mean_f1_sd"] == pytest.approx(0.2646, abs=1e-4)
-    assert study.planned_in(tmp_path / "out").keys() == {"seed-1", "seed-2", "seed-6"}
+    assert plan.planned_in(tmp_path / "out").keys() == {"seed-1", "seed-2", "seed-6"}
 
 
 @pytest.mark.slow

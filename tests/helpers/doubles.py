@@ -42,6 +42,8 @@ PLACES = {  # name -> every place that holds it
     "make_model": ("ner.experiment.experiment.make_model",),
     "adamw": ("ner.training.optim.adamw",),
     "Head": ("ner.model.roberta.Head",),
+    "pseudo_labelled": ("ner.inference.pseudo.pseudo_labelled",),
+    "pseudo_checksum": ("ner.inference.pseudo.checksum",),
     "train_step": ("ner.training.loop.train_step",),
     "scaled_mask": ("ner.model.cpu.scaled_mask",),
     # the benchmark
