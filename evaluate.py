@@ -34,7 +34,17 @@ def parser() -> Parser:
                        help="folder for results.json and predictions [default: runs/NAME-SPLIT, then -2, ...]")
     tag = add("tag", "tag text")
     add_model(tag)
-    tag.add_argument("text", metavar="TEXT ...", nargs="+", help="texts to tag, or - to read lines from standard input")
+    texts = tag.add_argument("text", metavar="TEXT ...", nargs="+", default=[],
+                             help="texts to tag, or - to read lines from standard input")
+    texts.required = False  # with --input there are none; * would end at the first option
+    tag.add_argument("--input", metavar="GLOB ...", nargs="+",
+                     help="files to tag: .txt (a line is a text), .jsonl, both also .gz and .zst, .parquet")
+    tag.add_argument("--output", metavar="TEXT", help="folder for one file per shard; repeat the command to continue")
+    tag.add_argument("--column", metavar="TEXT",
+                     help="column of --input with texts or lists of words [default: text, tokens or words]")
+    tag.add_argument("--format", metavar="TEXT", choices=["jsonl", "parquet"],
+                     help="jsonl or parquet, for --output [default: parquet for .parquet, else jsonl]")
+    tag.add_argument("--strict", action="store_true", help="stop at the first row of --input that cannot be tagged")
     tag.add_argument("--pretokenized", action="store_true",
                      help='keep the words of the text: separated by white space, or JSON like {"tokens": ["Anna"]}')
     tag.add_argument("--threshold", type=float, metavar="X", default=0,
@@ -160,6 +170,13 @@ def run_score(args) -> None:
 def run_tag(args) -> None:
     if not 0 <= args.threshold <= 1:
         raise UserError(f"--threshold: expected a number from 0 to 1, found {args.threshold:g}")
+    corpus_only = {"--output": args.output, "--column": args.column, "--format": args.format, "--strict": args.strict}
+    if args.input is not None:
+        return tag_files(args)
+    if given := [name for name, value in corpus_only.items() if value]:
+        raise UserError(f"{given[0]}: expected --input with it")
+    if not args.text:
+        raise UserError("the following arguments are required: TEXT ... or --input; see --help")
     from ner.inference import tag
     from ner.inference.trained import load, options_of
     from ner.training import machine
@@ -180,6 +197,28 @@ def run_tag(args) -> None:
                 sys.stdout.write(shown)
         sys.stdout.flush()
     accelerator.end_training()
+
+
+def tag_files(args) -> None:
+    """From files to files, in this process's share of the shards."""
+    if args.text or args.jsonl or args.subwords:
+        raise UserError("--input: expected neither TEXT nor --jsonl nor --subwords with it")
+    if args.output is None:
+        raise UserError("--input: expected --output, a folder, with it")
+    from ner.data.shards import find_shards
+    from ner.inference import corpus
+    from ner.inference.tagger import Tagger
+    from ner.training import machine
+
+    shards = find_shards(args.input)
+    rank, processes = machine.apart()
+    tagger = Tagger(args.model, pretokenized=args.pretokenized, threshold=args.threshold, device=args.device,
+                    model_revision=args.model_revision)
+    folder = Path(args.output)
+    if corpus.tag_corpus(tagger, shards, folder, args.column, args.format, args.strict, rank, processes):
+        print(f"{folder}: {len(shards)} shards, {corpus.SUMMARY}")
+    else:
+        print(f"{folder}: the shards of process {rank} of {processes} are finished; the others are not")
 
 
 def run_pseudo(args) -> None:

@@ -1,7 +1,9 @@
 """Files and folders written completely or not at all; TSV tables; checksums."""
 
+import glob
 import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,12 +12,21 @@ from pathlib import Path
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that it has either all of `text` or its old content, never a part."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """The name of a new file to write. If the block succeeds, it replaces `path`, synced to disk; if not, `path` stays
+    as it was. What killed processes have left is removed."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        left.unlink(missing_ok=True)
+    # A name of its own, so that a process which writes the same file at the same time cannot rename a part of it.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        sync(temporary)
         os.replace(temporary, path)
         sync(path.parent)
     finally:

@@ -10,8 +10,10 @@ from accelerate import Accelerator
 from tabulate import tabulate
 
 from ner.data import alignment, encoded
+from ner.data.encoded import Encoded
 from ner.data.sentences import NOT_IN_A_WORD
 from ner.data.text import Word, entities, split_words
+from ner.evaluation.predict import Predictions
 from ner.inference.trained import Trained, predicted
 from ner.options import UserError
 from ner.tags import spans
@@ -52,13 +54,18 @@ def read_texts(lines: Iterable[str], source: str = "text ", pretokenized: bool =
     (such bytes come as surrogates) or is JSON without words."""
     for number, line in enumerate(lines, start=1):
         try:
-            if len(line) > MAX_CHARACTERS:
-                raise ValueError(f"{line[:20]!r}... is longer than {MAX_CHARACTERS:,} characters; expected a page")
-            if any("\ud800" <= character <= "\udfff" for character in line):
-                raise ValueError(f"{line[:40]!r} is not UTF-8; expected UTF-8")
-            yield joined(given_words(line)) if pretokenized else Text(line, split_words(line))
+            yield read_text(line, pretokenized)
         except ValueError as error:
             raise UserError(f"{source}{number}: {error}") from None
+
+
+def read_text(line: str, pretokenized: bool = False) -> Text:
+    """One text with its words; ValueError as in `read_texts`."""
+    if len(line) > MAX_CHARACTERS:
+        raise ValueError(f"{line[:20]!r}... is longer than {MAX_CHARACTERS:,} characters; expected a page")
+    if any("\ud800" <= character <= "\udfff" for character in line):
+        raise ValueError(f"{line[:40]!r} is not UTF-8; expected UTF-8")
+    return joined(given_words(line)) if pretokenized else Text(line, split_words(line))
 
 
 def given_words(line: str) -> list[str]:
@@ -72,12 +79,17 @@ def given_words(line: str) -> list[str]:
         raise ValueError(f"not JSON ({getattr(error, 'msg', error)}); {expected}") from None
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise ValueError(f"no list of strings under 'tokens'; {expected}")
+    check_words(tokens)
+    return tokens
+
+
+def check_words(tokens: list[str]) -> None:
+    """ValueError for a word that is empty or could not be in a text."""
     for position, token in enumerate(tokens, start=1):
         if not token:
             raise ValueError(f"word {position} is empty; expected only words under 'tokens'")
         if bad := NOT_IN_A_WORD.search(token):
             raise ValueError(f"{bad[0]!r} inside word {position}, {token[:40]!r}; expected a word without it")
-    return tokens
 
 
 def joined(tokens: list[str]) -> Text:
@@ -98,11 +110,18 @@ def batches(texts: Iterable[Text], size: int = 256) -> Iterator[list[Text]]:
 
 def tag(trained: Trained, texts: list[Text], accelerator: Accelerator) -> list[TaggedText]:
     """A tag for every word of every text; a text without words has no tags."""
-    tokens = [[word.text for word in one.words] for one in texts]
-    options = trained.options
-    sentences = encoded.unlabelled([t for t in tokens if t], trained.tokenizer, options.max_length, options.stride)
-    found = predicted(trained, sentences, accelerator)
-    lengths = [len(t) for t in tokens]
+    return tagged(trained, texts, predicted(trained, sentences(trained, texts), accelerator))
+
+
+def sentences(trained: Trained, texts: list[Text]) -> Encoded:
+    """The texts that have words, ready for the model."""
+    tokens = [[word.text for word in one.words] for one in texts if one.words]
+    return encoded.unlabelled(tokens, trained.tokenizer, trained.options.max_length, trained.options.stride)
+
+
+def tagged(trained: Trained, texts: list[Text], found: Predictions) -> list[TaggedText]:
+    """The texts with what was predicted for their words."""
+    lengths = [len(one.words) for one in texts]
     return [TaggedText(one.text, one.words, trained.tags.names_of(labels), confidence.tolist())
             for one, labels, confidence in zip(texts, encoded.per_sentence(found.labels, lengths),
                                                encoded.per_sentence(found.confidence, lengths), strict=True)]

@@ -76,9 +76,9 @@ def tags_in(folder: Path, config) -> TagSet:
         raise UserError(f"{folder}/config.json: id2label is not an IOB2 or IOB1 tag set ({error})") from None
 
 
-def weights_checksum(name: str) -> str:
+def weights_checksum(name: str, revision: str | None = None) -> str:
     """SHA-256 of the weights of the model that `load` would load."""
-    files = {path for path, _ in pretrained.weight_files(model_folder(name)).values()}
+    files = {path for path, _ in pretrained.weight_files(model_folder(name, revision)).values()}
     sums = [checksum(path) for path in sorted(files)]
     return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
 

@@ -91,6 +91,16 @@ def check_place(state: PartialState, device: str, started: int) -> None:
                         f"start one, or use device cpu")
 
 
+def apart() -> tuple[int, int]:
+    """This process's number and how many there are, from a launcher's RANK and WORLD_SIZE. They are then forgotten:
+    each computes alone, and none waits for another."""
+    rank, local, processes = (int(os.environ.pop(name, default))
+                              for name, default in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 1)))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local % torch.cuda.device_count())
+    return rank, processes
+
+
 def in_any_process(flag: bool, accelerator: Accelerator) -> bool:
     """Whether `flag` is true in any process; every process must call this."""
     return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum") > 0)

@@ -130,6 +130,14 @@ def train_main(argv: list[str], log: str, prepare=None, *args) -> None:
     sys.exit(train.main(argv))
 
 
+def evaluate_main(argv: list[str], log: str) -> None:
+    """What a forked process runs: `evaluate.py`."""
+    import evaluate
+
+    to_file(log)
+    sys.exit(evaluate.main(argv))
+
+
 def to_file(log: str) -> None:
     """Both outputs of this process to the end of a file."""
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -1,0 +1,207 @@
+"""The rows of a shard, some thousand at a time, and the file that they become, JSON Lines or Parquet.
+
+Memory holds a few blocks, whatever the size of a file. Rows of Parquet stay Arrow tables, so that all columns keep
+their types; others are dicts.
+"""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ner.data.shards import Shard, opened_parquet
+from ner.options import UserError, shown
+
+ROWS, BYTES = 4096, 1 << 22  # of a block, whichever is reached first
+MAX_LINE = 1 << 24  # bytes
+COLUMNS = ("text", "tokens", "words")  # where texts or words are, unless the user says otherwise
+ENTITIES = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("type", pa.string()),
+                               ("text", pa.string()), ("score", pa.float64())]))
+ADDED = ("entities", "error")
+
+
+class Block(NamedTuple):
+    """Consecutive rows."""
+
+    rows: list[dict[str, Any]] | pa.Table
+    problems: dict[int, str]  # of rows that could not be read, by their place in the block
+    column: str
+
+    @property
+    def values(self) -> list:
+        """What is in the column of texts, row by row."""
+        if isinstance(self.rows, pa.Table):
+            return self.rows[self.column].to_pylist()
+        return [row.get(self.column) for row in self.rows]
+
+
+def blocks(shard: Shard, column: str | None) -> Iterator[Block]:
+    """At least one block, in order. ``UserError`` for a damaged file, and a column that is missing or of another type.
+    """
+    try:
+        read = table_blocks if shard.format == "parquet" else line_blocks
+        yield from read(shard, column)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{shard.path}: {str(error).splitlines()[0][:200]}; expected a whole, readable file") from None
+
+
+def table_blocks(shard: Shard, wanted: str | None) -> Iterator[Block]:
+    with opened_parquet(shard.path) as file:
+        schema = file.schema_arrow
+        column = column_of(shard.path, schema.names, wanted)
+        if not holds_text(schema.field(column).type):
+            raise UserError(f"{shard.path}: column {shown(column)} has the type {schema.field(column).type}; "
+                            f"expected strings or lists of strings")
+        part: list[pa.RecordBatch] = []
+        rows = size = 0
+        for batch in file.iter_batches(64, row_groups=list(shard.groups)):
+            part.append(batch)
+            rows, size = rows + batch.num_rows, size + batch.nbytes
+            if rows >= ROWS or size >= BYTES:
+                yield Block(pa.Table.from_batches(part), {}, column)
+                part, rows, size = [], 0, 0
+        if part or not sum(file.metadata.row_group(i).num_rows for i in shard.groups):
+            yield Block(pa.Table.from_batches(part, schema), {}, column)
+
+
+def holds_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def line_blocks(shard: Shard, wanted: str | None) -> Iterator[Block]:
+    rows: list[dict] = []
+    problems: dict[int, str] = {}
+    column, size, number = wanted, 0, 0
+    with pa.input_stream(str(shard.path)) as stream:
+        for number, raw in enumerate(raw_lines(io.BufferedReader(stream, 1 << 16)), start=1):
+            row, problem = read_line(raw, shard.format)
+            if problem:
+                problems[len(rows)] = problem
+            elif added := [name for name in ADDED if name in row]:
+                raise UserError(f"{shard.path}:{number}: {shown(added[0])} is the name of a column that is added; "
+                                f"rename it")
+            rows.append(row)
+            size += len(raw)
+            if len(rows) >= ROWS or size >= BYTES:
+                column = first_column(shard.path, rows, column) if number == len(rows) else column
+                yield Block(rows, problems, str(column))
+                rows, problems, size = [], {}, 0
+    if rows or not number:
+        column = first_column(shard.path, rows, column) if number == len(rows) else column
+        yield Block(rows, problems, str(column))
+
+
+def raw_lines(stream: io.BufferedReader) -> Iterator[bytes]:
+    """Lines; of one that is longer than `MAX_LINE`, so much and a byte."""
+    while line := stream.readline(MAX_LINE + 1):
+        rest = line
+        while len(rest) > MAX_LINE and not rest.endswith(b"\n"):
+            rest = stream.readline(MAX_LINE + 1)
+        yield line
+
+
+def read_line(raw: bytes, form: str) -> tuple[dict, str | None]:
+    """A row, and what is wrong with it."""
+    if len(raw) > MAX_LINE:
+        return {}, f"the line is longer than {MAX_LINE:,} bytes"
+    try:
+        line, problem = raw.decode(), None
+    except UnicodeDecodeError as error:
+        line, problem = raw.decode(errors="replace"), f"byte {error.start + 1} of the line is not UTF-8"
+    line = line.removesuffix("\n").removesuffix("\r").removeprefix("\ufeff")
+    if form == "txt":
+        return {"text": line}, problem
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return {}, f"not JSON ({getattr(error, 'msg', error)})"
+    return (row, problem) if isinstance(row, dict) else ({}, f"{shown(row)} is not a JSON object")
+
+
+def first_column(path: Path, rows: list[dict], wanted: str | None) -> str:
+    """The column of texts, as the first block shows it."""
+    if not rows:
+        return wanted or COLUMNS[0]
+    column = column_of(path, list(dict.fromkeys(name for row in rows for name in row)), wanted)
+    values = [row[column] for row in rows if row.get(column) is not None]
+    if values and not any(isinstance(value, (str, list)) for value in values):
+        raise UserError(f"{path}: column {shown(column)} holds {shown(values[0])}; "
+                        f"expected strings or lists of strings")
+    return column
+
+
+def column_of(path: Path, names: list[str], wanted: str | None) -> str:
+    """The column of texts among those that there are; ``UserError`` without it, or if one has a name that is added."""
+    for name in ADDED:
+        if name in names:
+            raise UserError(f"{path}: {shown(name)} is the name of a column that is added; rename it")
+    for name in [wanted] if wanted else COLUMNS:
+        if name in names:
+            return name
+    raise UserError(f"{path}: no column {' or '.join(map(shown, [wanted] if wanted else COLUMNS))}; expected --column "
+                    f"to be one of {', '.join(map(repr, names))[:200] or 'those of its records, but none is one'}")
+
+
+# ---- writing
+
+Write = Callable[[Block, list[list[dict] | None], list[str | None]], None]  # a block, its entities, its errors
+
+
+@contextmanager
+def writer(path: Path, form: str) -> Iterator[Write]:
+    """A function that appends a block with the entities and the error of every row."""
+    with (parquet_writer if form == "parquet" else jsonl_writer)(path) as write:
+        yield write
+
+
+@contextmanager
+def jsonl_writer(path: Path) -> Iterator[Write]:
+    with open(path, "wb") as file:
+        def write(block: Block, entities: list[list[dict] | None], errors: list[str | None]) -> None:
+            rows = block.rows.to_pylist() if isinstance(block.rows, pa.Table) else block.rows
+            for row, found, error in zip(rows, entities, errors, strict=True):
+                file.write(json_line({**row, "entities": found, **({"error": error} if error else {})}, path))
+        yield write
+
+
+def json_line(row: dict, path: Path) -> bytes:
+    try:
+        return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:  # a lone surrogate, which only an escape can stand for
+        return json.dumps(row).encode() + b"\n"
+    except TypeError as error:
+        raise UserError(f"{path}: {error}, as a column of the input would need; use --format parquet") from None
+
+
+@contextmanager
+def parquet_writer(path: Path) -> Iterator[Write]:
+    file: pq.ParquetWriter | None = None
+
+    def write(block: Block, entities: list[list[dict] | None], errors: list[str | None]) -> None:
+        nonlocal file
+        try:
+            table = block.rows if isinstance(block.rows, pa.Table) else pa.Table.from_pylist(
+                block.rows, file and pa.schema([field for field in file.schema if field.name not in ADDED]))
+            if file is not None and (new := {name for row in block.rows for name in row} - set(file.schema.names)
+                                     if isinstance(block.rows, list) else set()):
+                raise UserError(f"{path}: column {shown(min(new))} comes only after the first {ROWS:,} rows; "
+                                f"use --format jsonl")
+            table = table.append_column("entities", pa.array(entities, ENTITIES))
+            table = table.append_column("error", pa.array(errors, pa.string()))
+            file = file or pq.ParquetWriter(path, table.schema)
+            file.write_table(table)
+        except (pa.ArrowException, UnicodeEncodeError) as error:
+            raise UserError(f"{path}: {str(error).splitlines()[0][:200]}, where rows before had another type; "
+                            f"use --format jsonl") from None
+    try:
+        yield write
+    finally:
+        if file is not None:
+            file.close()

@@ -1,0 +1,189 @@
+"""Tag a corpus from files to files: every shard whole or not at all, skipped by a later start once it is finished.
+
+While the model computes one block of rows, one thread reads and tokenises the next ones and another writes the last.
+Processes share the shards by their number and do not talk to each other: one that dies costs only its own.
+"""
+
+import json
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from ner.data.blocks import Block, blocks, writer
+from ner.data.shards import Shard
+from ner.files import whole_file, write_whole
+from ner.inference.tagger import Prepared, Tagger
+from ner.inference.trained import weights_checksum
+from ner.options import UserError
+
+T = TypeVar("T")
+JOB, FINISHED, SUMMARY = "tagging.json", ".finished", "summary.json"
+AHEAD = 2  # blocks that wait for the model, and to be written
+
+
+def tag_corpus(tagger: Tagger, shards: list[Shard], folder: Path, column: str | None = None, form: str | None = None,
+               strict: bool = False, rank: int = 0, processes: int = 1) -> bool:
+    """Tag the shards number `rank`, `rank + processes`, ... into `folder`; whether all are finished then, and
+    summary.json is written. `form` is jsonl or parquet, by default that of the input. ``UserError`` for an input that
+    cannot be read, a folder of another job and, if `strict`, the first row that cannot be tagged."""
+    claim(folder, job_of(tagger, column, form), shards)
+    mine = [shard for shard in shards[rank::processes] if not finished(folder, shard, form)]
+    with tqdm(unit=" rows", mininterval=1, file=sys.stderr) as bar:
+        stream = ahead(prepared(tagger, mine, column))
+        for shard in mine:
+            start = time.monotonic()
+            record = tag_shard(tagger, shard, iter(partial(next, stream), None), output(folder, shard, form), strict,
+                               partial(show, bar))
+            record["seconds"] = round(time.monotonic() - start, 3)
+            write_whole(record_path(folder, shard), json.dumps(record) + "\n")
+    if not all(finished(folder, shard, form) for shard in shards):
+        return False
+    write_whole(folder / SUMMARY, json.dumps(summary(folder, shards), indent=1, ensure_ascii=False) + "\n")
+    return True
+
+
+def tag_shard(tagger: Tagger, shard: Shard, parts: Iterator[tuple[Block, Prepared]], path: Path, strict: bool,
+              show: Callable[[int, int], None]) -> dict:
+    """Write one shard; what is in it."""
+    rows = words = wrong = 0
+    types: Counter[str] = Counter()
+    with written(path) as temporary, writer(temporary, path.suffix[1:]) as write, in_order() as submit:
+        for block, ready in parts:
+            bad = [place for place, error in enumerate(ready.errors) if error]
+            if bad and strict:
+                number = shard.first_row + rows + bad[0] + 1
+                raise UserError(f"{shard.path}: row {number}: {ready.errors[bad[0]]}")
+            found = tagger.predict(ready)
+
+            def finish(block=block, ready=ready, found=found) -> None:
+                entities = tagger.entities(ready, found)
+                types.update(entity["type"] for own in entities for entity in own or ())
+                write(block, entities, ready.errors)
+
+            submit(finish)
+            rows, words, wrong = rows + len(ready.texts), words + len(found.labels), wrong + len(bad)
+            show(len(ready.texts), len(found.labels))
+    return {"input": str(shard.path), "bytes": shard.size, "rows": rows, "words": words,
+            "entities": dict(sorted(types.items())), "errors": wrong}
+
+
+def show(bar: tqdm, rows: int, words: int) -> None:
+    """Rows and words per second on the bar."""
+    bar.words = getattr(bar, "words", 0) + words
+    bar.set_postfix_str(f"{bar.words / max(bar.format_dict['elapsed'], 1e-9):,.0f} words/s", refresh=False)
+    bar.update(rows)
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """As `whole_file`, but a disk that is full is a ``UserError``."""
+    try:
+        with whole_file(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise UserError(f"{path}: could not be written ({error}); what is finished stays, repeat the command") from None
+
+
+# ---- threads
+
+
+def prepared(tagger: Tagger, shards: list[Shard], column: str | None) -> Iterator[tuple[Block, Prepared] | None]:
+    """The blocks of each shard, ready for the model, and None at its end."""
+    for shard in shards:
+        for block in blocks(shard, column):
+            yield block, tagger.prepare(block.values, block.problems)
+        yield None
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, made in a thread that is `AHEAD` items ahead."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        made: deque[Future] = deque(pool.submit(next, items, end) for _ in range(AHEAD))
+        while (item := made.popleft().result()) is not end:
+            made.append(pool.submit(next, items, end))
+            yield item
+
+
+@contextmanager
+def in_order() -> Iterator[Callable[[Callable[[], None]], None]]:
+    """A function that calls functions in another thread, one after another, and waits while `AHEAD` are not done."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future] = deque()
+
+        def submit(call: Callable[[], None]) -> None:
+            while len(waiting) >= AHEAD:
+                waiting.popleft().result()
+            waiting.append(pool.submit(call))
+
+        yield submit
+        for future in waiting:
+            future.result()
+
+
+# ---- the folder
+
+
+def job_of(tagger: Tagger, column: str | None, form: str | None) -> dict:
+    """What the output depends on besides its input."""
+    trained = tagger.trained
+    return {"weights": weights_checksum(tagger.model, tagger.model_revision), "tags": list(trained.tags.names),
+            "max_length": trained.options.max_length, "stride": trained.options.stride,
+            "mixed_precision": tagger.accelerator.mixed_precision, "column": column,
+            "pretokenized": tagger.pretokenized, "threshold": tagger.threshold, "format": form}
+
+
+def claim(folder: Path, job: dict, shards: list[Shard]) -> None:
+    """``UserError`` unless the folder is new, or has been filled by this very job from these very files."""
+    path = folder / JOB
+    if any(shard.path.resolve().parent == folder.resolve() for shard in shards):
+        raise UserError(f"{folder}: holds the input; name another --output")
+    if folder.exists() and not folder.is_dir() or folder.is_dir() and any(folder.iterdir()) and not path.exists():
+        raise UserError(f"{folder}: holds something else; name a new folder for --output")
+    (folder / FINISHED).mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        write_whole(path, json.dumps(job, indent=1, ensure_ascii=False) + "\n")
+    known = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in job.items():
+        if known.get(name) != value:
+            raise UserError(f"{folder}: was tagged with {name} {known.get(name)}, not {value}; repeat that command or "
+                            f"name another --output")
+    for shard in shards:
+        if record_path(folder, shard).exists() and record_of(folder, shard)["bytes"] != shard.size:
+            raise UserError(f"{shard.path}: has changed since it was tagged; name another --output")
+
+
+def output(folder: Path, shard: Shard, form: str | None) -> Path:
+    return folder / f"{shard.name}.{form or ('parquet' if shard.format == 'parquet' else 'jsonl')}"
+
+
+def record_path(folder: Path, shard: Shard) -> Path:
+    return folder / FINISHED / f"{shard.name}.json"
+
+
+def record_of(folder: Path, shard: Shard) -> dict:
+    return json.loads(record_path(folder, shard).read_text(encoding="utf-8"))
+
+
+def finished(folder: Path, shard: Shard, form: str | None) -> bool:
+    """The record is written after the output."""
+    return record_path(folder, shard).exists() and output(folder, shard, form).exists()
+
+
+def summary(folder: Path, shards: list[Shard]) -> dict:
+    """Sums over all shards; `seconds` of all processes together."""
+    records = [record_of(folder, shard) for shard in shards]
+    types: Counter[str] = Counter()
+    for record in records:
+        types.update(record["entities"])
+    total = {name: sum(record[name] for record in records) for name in ("rows", "words", "errors")}
+    return {"shards": len(shards), **total, "entities": dict(sorted(types.items())),
+            "seconds": round(sum(record["seconds"] for record in records), 3)}

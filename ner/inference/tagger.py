@@ -1,0 +1,102 @@
+"""A batch of columns in, the same columns with entities out: for the engines that share rows among processes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from accelerate import Accelerator
+
+from ner.data.encoded import Encoded
+from ner.evaluation.predict import Predictions
+from ner.inference import tag
+from ner.inference.tag import Text
+from ner.inference.trained import Trained, load, options_of, predicted
+from ner.options import UserError, shown
+from ner.training import machine
+
+
+class Prepared(NamedTuple):
+    """R rows, ready for the model."""
+
+    texts: list[Text]  # without words where there is an error
+    errors: list[str | None]
+    sentences: Encoded
+
+
+@dataclass
+class Tagger:
+    """Picklable, as it does not take its model along: each process loads it with the first batch.
+
+    ``dataset.map(Tagger("runs/panx-de"), batched=True, batch_size=4096, num_proc=2)``
+    """
+
+    model: str
+    column: str = "text"  # of texts, or of lists of words
+    pretokenized: bool = False
+    threshold: float = 0.0
+    device: str = "auto"
+    model_revision: str | None = None
+
+    def __getstate__(self) -> dict:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
+    def accelerator(self) -> Accelerator:
+        return machine.accelerator(replace(options_of(self.model), device=self.device))
+
+    @cached_property
+    def trained(self) -> Trained:
+        return load(self.model, self.accelerator, self.model_revision)
+
+    def __call__(self, columns: Mapping[str, Sequence]) -> dict[str, Any]:
+        """The columns and two more: `entities`, for each row a list of start, end, type, text and score (offsets in
+        characters; of words, in their text joined by spaces), and `error`, why a row has none, or None."""
+        if self.column not in columns:
+            raise UserError(f"no column {shown(self.column)}; there are {', '.join(map(repr, columns))[:200]}")
+        prepared = self.prepare(columns[self.column])
+        return {**columns, "entities": self.entities(prepared, self.predict(prepared)), "error": prepared.errors}
+
+    def prepare(self, values: Sequence, problems: Mapping[int, str] | None = None) -> Prepared:
+        """Words and subwords of each row; `problems` of rows that are known to have none."""
+        texts: list[Text] = []
+        errors: list[str | None] = []
+        for place, value in enumerate(values):
+            try:
+                if problems and place in problems:
+                    raise ValueError(problems[place])
+                texts.append(text_of(value, self.pretokenized))
+                errors.append(None)
+            except ValueError as error:
+                texts.append(Text("", []))
+                errors.append(str(error))
+        return Prepared(texts, errors, tag.sentences(self.trained, texts))
+
+    def predict(self, prepared: Prepared) -> Predictions:
+        return predicted(self.trained, prepared.sentences, self.accelerator)
+
+    def entities(self, prepared: Prepared, found: Predictions) -> list[list[dict] | None]:
+        """The entities of each row; None for a row with an error."""
+        tagged = tag.tagged(self.trained, prepared.texts, found)
+        kept = [[entity for entity in tag.entities_of(one) if entity["score"] >= self.threshold] for one in tagged]
+        return [own if error is None else None
+                for own, error in zip(map(rounded, kept), prepared.errors, strict=True)]
+
+
+def rounded(entities: list[dict]) -> list[dict]:
+    """Scores of four digits: beyond, they depend on the rows that were computed together."""
+    return [{key: entity[key] for key in ("start", "end", "type", "text")} | {"score": round(entity["score"], 4)}
+            for entity in entities]
+
+
+def text_of(value: Any, pretokenized: bool) -> Text:
+    """The text of a row, a string or its words; ValueError says why there is none."""
+    if isinstance(value, str):
+        return tag.read_text(str(value), pretokenized)
+    words = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
+        raise ValueError(f"no text: found {shown(value)}; expected a string or a list of strings")
+    tag.check_words(list(words))
+    if sum(map(len, words)) > tag.MAX_CHARACTERS:
+        raise ValueError(f"the words are longer than {tag.MAX_CHARACTERS:,} characters; expected a page")
+    return tag.joined(list(words))
