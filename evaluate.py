@@ -30,6 +30,8 @@ def parser() -> Parser:
     score.add_argument("--map", metavar="TYPE=TYPE ...", nargs="+", default=[],
                        help="types of the data and the model's names for them, or O for no entity, as MISC=O "
                             "PERSON=PER [default: none]")
+    score.add_argument("--decode", metavar="TEXT", choices=CHOICES["decode"],
+                       help=f"{FIELDS['decode'].metadata['help']} [default: the run's]")
     score.add_argument("--output_dir", metavar="TEXT",
                        help="folder for results.json and predictions [default: runs/NAME-SPLIT, then -2, ...]")
     tag = add("tag", "tag text")
@@ -130,7 +132,7 @@ def with_data(trained, args):
     return trained._replace(options=options), langs
 
 
-def scored_split(args, suffix: str, types: dict[str, str] | None = None):
+def scored_split(args, suffix: str, types: dict[str, str] | None = None, decode: str | None = None):
     """What score and errors have in common: choose a folder (default: NAME-suffix), load the model, score the split."""
     from ner.experiment.folder import check_folder, new_folder
     from ner.inference.trained import load, options_of, score
@@ -141,6 +143,7 @@ def scored_split(args, suffix: str, types: dict[str, str] | None = None):
     folder = Path(args.output_dir) if args.output_dir else new_folder(f"{name}-{suffix}")
     check_folder(folder, Options())
     trained, langs = with_data(load(args.model, accelerator, args.model_revision), args)
+    trained = trained._replace(options=replace(trained.options, decode=decode or trained.options.decode))
     languages, scored = score(trained, langs, args.split, accelerator, types)
     return accelerator, name, folder, trained, languages, scored
 
@@ -153,7 +156,7 @@ def run_score(args) -> None:
     from ner.training import machine
 
     types = type_map(args.map)
-    accelerator, name, folder, trained, languages, scored = scored_split(args, args.split, types)
+    accelerator, name, folder, trained, languages, scored = scored_split(args, args.split, types, args.decode)
     if accelerator.is_main_process:
         head = f"{args.split}, mapped: {' '.join(args.map)}" if types else args.split
         print(f"{head}\n{f1_table(scored)}")

@@ -38,7 +38,7 @@ def options_of(args) -> Options:
     size = {"num_train_sentences": args.sentences} if args.sentences else {}
     return resolve({**data, **size, "train_langs": ["de"], "eval_langs": ["de"], "model": args.model,
                     "batch_size": args.batch_size, "max_length": args.subwords or 512, "checkpoint_every": "none",
-                    "epochs": args.steps, "max_steps": args.steps})
+                    "decode": "argmax", "epochs": args.steps, "max_steps": args.steps})
 
 
 def ours(args, report) -> None:
@@ -71,7 +71,7 @@ def ours(args, report) -> None:
                     machine.peak_memory_mib(accelerator.device)))
     for _ in range(EVALUATIONS):
         started = time.perf_counter()
-        predict(state.bare, test, state.padding, accelerator)
+        predict(state.bare, test, state.tags, state.padding, accelerator, state.options.decode)
         report(len(test.tokens) / (time.perf_counter() - started))
 
 

@@ -135,12 +135,15 @@ class Options:
                          in_card=True)
     patience: int | None = option(None, "run", "stop after this many epochs without improvement [default: never]",
                                   in_card=True)
+    decode: str = option("viterbi", "run", "viterbi (the most probable legal tags of a sentence: I-X only after B-X or "
+                         "I-X) or argmax (the most probable tag of each word)", in_card=True)
     push_to_hub: str | None = option(None, "run", "upload model/ to this Hub repository (user/name), as private",
                                      changes_result=False)
     public: bool = option(False, "run", "make the uploaded repository public", changes_result=False)
 
 
-CHOICES = {"attention": ("packed", "padded"), "device": ("auto", "cpu", "cuda", "mps"),
+CHOICES = {"attention": ("packed", "padded"), "decode": ("viterbi", "argmax"),
+           "device": ("auto", "cpu", "cuda", "mps"),
            "mixed_precision": ("auto", "no", "bf16", "fp16"),
            "tag_scheme": ("IO", "IOB1", "IOB2", "IOE", "BIOES", "BILOU", "BMES", "B_TYPE", "BTYPE", "TYPE-B", "TYPE_B")}
 AT_LEAST = {"epochs": 1, "max_steps": 1, "batch_size": 1, "micro_batch_size": 1, "num_train_sentences": 1,

@@ -39,7 +39,7 @@ def run(tmp_path_factory):
     for lang in ("de", "fr"):
         write_data(folder / "data", lang)
         write_data(folder / "data", lang, "validation", SENTENCES[:1])
-    return make_run(folder / "known", folder / "data")
+    return make_run(folder / "known", folder / "data", decode="argmax")
 
 
 def call(capsys, *argv):
@@ -89,6 +89,23 @@ def test_score_writes_results_and_predictions(run, runs, capsys):
     assert results["options"]["data_dir"] == str(run.parent / "data")
     assert "66.67" in shown and str(folder) in shown
     assert snapshot(run) == before, "the run itself is only read"
+
+
+def test_score_decodes_as_the_run_or_as_it_is_told(run, tmp_path, capsys):
+    """Without the I-PER that nothing has opened, one wrong entity less."""
+    _, shown, _ = call(capsys, "score", run, "--decode", "viterbi", "--output_dir", tmp_path / "legal")
+    assert call(capsys, "score", run, "--output_dir", tmp_path / "free")[0] == 0
+    legal, free = read(tmp_path / "legal"), read(tmp_path / "free")
+    assert (legal["options"]["decode"], free["options"]["decode"]) == ("viterbi", "argmax")
+    german, its = legal["eval"]["test"]["de"], free["eval"]["test"]["de"]
+    assert (german["precision"], german["recall"], german["f1"]) == (0.75, 0.75, 0.75)
+    assert german["f1_strict"] == german["f1"] and german["f1_argmax"] == its["f1"] == its["f1_argmax"]
+    assert its["f1"] == pytest.approx(2 / 3) and its["f1_strict"] == 0.75
+    expected = TSV.replace("Keller\tO\tI-PER", "Keller\tO\tO")
+    assert (tmp_path / "legal" / "predictions" / "test.de.tsv").read_text(encoding="utf-8") == expected
+    table = [line.split() for line in shown.splitlines()[-6:-2]]
+    assert table[1] == ["de", "75.00", table[1][2], "75.00", "75.00", "66.67", "3", "4"]
+    assert table[3] == ["mean", "75.00", table[3][2], "66.67"] and max(map(len, shown.splitlines()[-6:-2])) <= 80
 
 
 def test_score_twice_gives_the_same_metrics_in_a_new_folder(run, runs, capsys):
@@ -148,7 +165,7 @@ def test_options_of_the_data_are_those_of_the_corpus_that_is_scored(tmp_path, ca
 
 def test_score_a_model_from_elsewhere_with_its_own_order_of_tags(run, tmp_path, capsys):
     folder = lexicon_folder(tmp_path / "model", tuple(reversed(TAGS)))
-    arguments = ("--data_dir", run.parent / "data", "--langs", "de")
+    arguments = ("--data_dir", run.parent / "data", "--langs", "de", "--decode", "argmax")
     assert call(capsys, "score", folder, *arguments, "--output_dir", tmp_path / "a")[0] == 0
     assert call(capsys, "score", run, *arguments, "--output_dir", tmp_path / "b")[0] == 0
     theirs, ours = (read(tmp_path / name)["eval"]["test"]["de"] for name in "ab")

@@ -81,9 +81,9 @@ def test_hooks_on_a_linear_map_of_attention_are_called(hook):
 
 @pytest.mark.slow
 def test_a_run_with_adapters(recipe, tmp_path):
-    prepare = (seams.with_lora,)
-    run(recipe, tmp_path / "whole", prepare=prepare)
-    stopped_and_continued(recipe, tmp_path / "stopped", prepare=prepare)
+    prepare, decode = (seams.with_lora,), ("--decode", "argmax")
+    run(recipe, tmp_path / "whole", *decode, prepare=prepare)
+    stopped_and_continued(recipe, tmp_path / "stopped", *decode, prepare=prepare)
     runs.assert_same_run(tmp_path / "whole", tmp_path / "stopped")
     state, first = model_of(tmp_path / "whole"), encoder(recipe)
     for name, tensor in first.items():  # the base stays, but where adapters were merged: query and value

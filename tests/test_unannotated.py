@@ -53,13 +53,15 @@ def made() -> tuple[Encoded, Predictions]:
     labels = np.array([1, 2, 3, 0, 0, 3, 4, 0])
     loss = np.where(gold < 0, 0, np.where(gold == labels, 0.1, 3.0)).astype(np.float32)
     data = Encoded(words, gold, [[] for _ in words], [("de", i) for i in range(len(words))])
-    return data, Predictions(labels, loss, np.full(len(gold), 0.9, np.float32))
+    argmax = np.array([1, 2, 3, 0, 5, 3, 4, 0])  # finds Bern
+    return data, Predictions(labels, loss, np.full(len(gold), 0.9, np.float32), argmax)
 
 
 def test_they_are_not_scored():
     data, answers = made()
     metrics = per_language.score(data, answers, TAGS, [["Nein"]]).metrics
     assert (metrics["precision"], metrics["recall"], metrics["entities"]) == (1.0, 0.5, 2)
+    assert metrics["f1"] == pytest.approx(2 / 3) and metrics["f1_argmax"] == 1
     assert (metrics["sentences"], metrics["words"], metrics["words_without_annotation"]) == (3, 8, 3)
     assert metrics["loss"] == pytest.approx((4 * 0.1 + 3.0) / 5) and metrics["ece"] == pytest.approx(0.1)
     assert metrics["unseen_sentences"] == 1

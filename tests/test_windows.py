@@ -33,7 +33,8 @@ class Neighbours(torch.nn.Module):
         self.reach = reach
         generator = torch.Generator().manual_seed(0)
         self.factors = torch.randint(1, 1 << 30, (2 * reach + 1,), generator=generator)
-        self.classifier = Head(small_config(num_labels=len(TAGS.names)))  # for what it makes of logits
+        self.config = small_config(num_labels=len(TAGS.names))
+        self.classifier = Head(self.config)  # for what it makes of logits
 
     def forward(self, input_ids, attention_mask, lengths, slots, wanted, labels, words):
         padded = torch.nn.functional.pad(input_ids * attention_mask, (self.reach, self.reach))
@@ -57,9 +58,9 @@ def glued(tokenizer) -> list[Document]:
 
 def agreement(glued: list[Document], tokenizer, reach: int, stride: int | None = None) -> float:
     model = Neighbours(reach)
-    whole = tag(model, tokenizer, glued, WHOLE, 0)
+    whole = tag(model, tokenizer, TAGS, glued, WHOLE, 0)
     assert len(whole) == sum(len(one.words) for one in glued) and np.bincount(whole, minlength=7).min() > 0
-    return compare(glued, TAGS.names, whole, tag(model, tokenizer, glued, WINDOW, stride)).agreement
+    return compare(glued, TAGS.names, whole, tag(model, tokenizer, TAGS, glued, WINDOW, stride)).agreement
 
 
 def test_documents_are_whole_sentences_of_400_to_500_subwords(tokenizer, glued):

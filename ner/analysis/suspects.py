@@ -80,7 +80,7 @@ def out_of_sample(options: Options, half: int, accelerator: Accelerator) -> tupl
             experiment.train(state, keep=False)
         except Stopped as stop:
             raise Stopped("suspects: stopped; nothing was saved, start again", stop.status) from None
-    return rest, predict(state.bare, rest, state.padding, accelerator), state.tags
+    return rest, predict(state.bare, rest, state.tags, state.padding, accelerator, options.decode), state.tags
 
 
 def half_of(words: list[str]) -> int:

@@ -2,7 +2,7 @@
 
 Windows are sorted by length, cut into batches of about the same number of slots, and distributed over the processes;
 the results are put back by word number. A word answered twice or not at all stops the run: better no score than a wrong
-one. Sentences that occur several times with the same labels are computed once.
+one. Sentences that occur several times are computed once. Tags are chosen for whole sentences, whatever their windows.
 """
 
 from typing import NamedTuple
@@ -13,10 +13,12 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 
 from ner.data import sampling
-from ner.data.alignment import Window
+from ner.data.alignment import IGNORED, Window
 from ner.data.collate import Padding, collate, to_device
 from ner.data.encoded import Encoded
+from ner.evaluation import decoding
 from ner.options import UserError
+from ner.tags import TagSet
 
 SLOTS = 4096  # more gain nothing on a CPU (they fall out of its cache) and little on a GPU
 
@@ -27,29 +29,35 @@ class Predictions(NamedTuple):
     labels: np.ndarray  # (N,) predicted id
     loss: np.ndarray  # (N,) cross-entropy of the gold label, in nats; 0 for a word without annotation
     confidence: np.ndarray  # (N,) probability of the predicted label
+    argmax: np.ndarray  # (N,) the most probable label, as without `decode: viterbi`
 
 
 @torch.inference_mode()
-def predict(model, encoded: Encoded, padding: Padding, accelerator: Accelerator, slots: int = SLOTS) -> Predictions:
+def predict(model, encoded: Encoded, tags: TagSet, padding: Padding, accelerator: Accelerator,
+            decode: str = "viterbi", slots: int = SLOTS) -> Predictions:
     """Predictions of a `TokenClassifier` (unwrapped, as no gradients are exchanged); every process returns all of
-    them. ``UserError`` if the model returns anything but finite numbers."""
+    them. decode: the option. ``UserError`` if the model returns anything but finite numbers."""
     model.eval()
     starts = np.concatenate([[0], np.cumsum(encoded.lengths)])
     twins = equal_windows(starts[:-1], encoded.windows)
     batches = sampling.token_batches([len(window.input_ids) for (window, _), *_ in twins], slots)
-    places, columns, column, answers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0, [torch.zeros(3, 0)]
+    places, rows, row, answers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0, []
     for part in batches[accelerator.process_index :: accelerator.num_processes]:
         batch = collate([twins[i][0][0] for i in part], padding)
-        for row, words in zip(batch["order"], batch["words"], strict=True):
-            same, owned = twins[part[row]], np.arange(words)
+        for number, words in zip(batch["order"], batch["words"], strict=True):
+            same, owned = twins[part[number]], np.arange(words)
             places += [start + owned for _, start in same]
-            columns += [column + owned] * len(same)
-            column += words
-        answers.append(answer(model, to_device(batch, accelerator.device)))
-    mine = (np.concatenate(places), torch.cat([part.cpu() for part in answers], 1).numpy()[:, np.concatenate(columns)])
+            rows += [row + owned] * len(same)
+            row += words
+        answers.append(answer(model, to_device(batch, accelerator.device)).cpu())
+    none = torch.zeros(0, model.config.num_labels)
+    mine = (np.concatenate(places), torch.cat([none, *answers]).numpy()[np.concatenate(rows)])
     everyone = gather_object([mine]) if accelerator.num_processes > 1 else [mine]
-    found = assemble(everyone, int(starts[-1]))
-    found.loss[encoded.gold < 0] = 0
+    log_probabilities = assemble(everyone, int(starts[-1]))
+    labels = decoding.decode(log_probabilities, encoded.lengths, tags.names, decode)
+    words, known = np.arange(len(labels)), encoded.gold >= 0
+    loss = np.where(known, -log_probabilities[words, np.where(known, encoded.gold, 0)], 0)
+    found = Predictions(labels, loss, np.exp(log_probabilities[words, labels]), decoding.argmax(log_probabilities))
     broken = np.flatnonzero(~np.isfinite(found.loss + found.confidence))
     if len(broken):
         raise UserError(f"the model's output is not finite for {len(broken)} of {len(found.loss)} words: its weights "
@@ -58,31 +66,31 @@ def predict(model, encoded: Encoded, padding: Padding, accelerator: Accelerator,
 
 
 def equal_windows(starts: np.ndarray, windows: list[list[Window]]) -> list[list[tuple[Window, int]]]:
-    """Windows grouped by equal subwords and labels, each with the number of the first word that it owns; `starts`: the
+    """Windows grouped by equal subwords and words, each with the number of the first word that it owns; `starts`: the
     number of the first word of each sentence."""
     found: dict[tuple[bytes, bytes], list[tuple[Window, int]]] = {}
     for start, sentence in zip(starts.tolist(), windows, strict=True):
         for window in sentence:
-            found.setdefault((window.input_ids.tobytes(), window.labels.tobytes()), []).append(
+            found.setdefault((window.input_ids.tobytes(), (window.labels != IGNORED).tobytes()), []).append(
                 (window, start + window.first_word))
     return list(found.values())
 
 
 def answer(model, batch: dict) -> torch.Tensor:
-    """(3, words) label, loss and confidence of the words that the batch's windows own, in reading order."""
-    gold = batch["labels"].flatten()[batch["slots"]][batch["wanted"]]
+    """(W, K) log-probabilities of the words that the batch's windows own, in reading order."""
     logits = model(**{**batch, "labels": None}).float()
-    label, confidence = model.classifier.decode(logits, batch["words"])
-    return torch.stack([label.float(), model.classifier.word_losses(logits, gold, batch["words"]), confidence])
+    return model.classifier.log_probabilities(logits, batch["words"])
 
 
-def assemble(parts: list[tuple[np.ndarray, np.ndarray]], count: int) -> Predictions:
-    """The answers of all processes in word order; RuntimeError if a word has none or more than one."""
+def assemble(parts: list[tuple[np.ndarray, np.ndarray]], count: int) -> np.ndarray:
+    """(N, K) the answers of all processes, each its words' numbers and log-probabilities, in word order; RuntimeError
+    if a word has none or more than one."""
     places = np.concatenate([place for place, _ in parts])
     times = np.bincount(places, minlength=count)
     wrong = np.flatnonzero(times != (np.arange(len(times)) < count))
     if len(wrong):
         raise RuntimeError(f"word {wrong[0]} of {count} was answered {times[wrong[0]]} times; expected each once")
-    values = np.empty((3, count), np.float32)
-    values[:, places] = np.concatenate([answers for _, answers in parts], 1)
-    return Predictions(values[0].astype(np.int64), values[1], values[2])
+    answers = np.concatenate([answer for _, answer in parts])
+    values = np.empty_like(answers)
+    values[places] = answers
+    return values

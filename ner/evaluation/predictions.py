@@ -44,7 +44,7 @@ def annotated(one: TaggedSentence) -> TaggedSentence:
 
 def sentences(encoded: Encoded, predictions: Predictions, tags: TagSet) -> list[TaggedSentence]:
     """The sentences of a corpus with predicted tags, in its order."""
-    gold, predicted, loss, confidence = (encoded.per_sentence(values) for values in (encoded.gold, *predictions))
+    gold, predicted, loss, confidence = (encoded.per_sentence(values) for values in (encoded.gold, *predictions[:3]))
     return [TaggedSentence(words, tags.names_of(gold[i]), tags.names_of(predicted[i]), loss[i].tolist(),
                            confidence[i].tolist(), *encoded.source[i]) for i, words in enumerate(encoded.tokens)]
 

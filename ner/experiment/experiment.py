@@ -61,7 +61,8 @@ def run(options: Options, folder: Path, name: str) -> dict:
             upload(folder, options)
         return results
     state = build(options, folder, accelerator)
-    per_language.evaluate(state.bare, rehearsal(state), state.tags, state.padding, accelerator, slots=REHEARSAL_SLOTS)
+    per_language.evaluate(state.bare, rehearsal(state), state.tags, state.padding, accelerator,
+                          decode=options.decode, slots=REHEARSAL_SLOTS)
     state.identity = resume.identity_of(state)
     if options.resume:
         resume.restore(state)
@@ -76,7 +77,7 @@ def run(options: Options, folder: Path, name: str) -> dict:
             pretrained.save_model(folder / "model", full_state(state), state.config, state.tokenizer, state.tags.names,
                                   f"# {name}\n\nThe training is done, but the run has not finished.\n")
         scored = per_language.evaluate(state.bare, state.test, state.tags, state.padding, accelerator,
-                                       state.training.tokens)
+                                       state.training.tokens, options.decode)
         results["eval"] = {"test": {**metrics_of(scored), "mean_f1": per_language.mean_f1(scored)}}
         if state.writer:
             finish(state, state.writer, results, scored)
@@ -251,7 +252,8 @@ def train(state: Run, keep: bool = True) -> None:
 def end_epoch(state: Run) -> None:
     """Score the validation sets, record the epoch, and keep its weights if it is the selected one."""
     options, progress = state.options, state.progress
-    scored = per_language.evaluate(state.bare, state.validation, state.tags, state.padding, state.accelerator)
+    scored = per_language.evaluate(state.bare, state.validation, state.tags, state.padding, state.accelerator,
+                                   decode=options.decode)
     train_loss, mean_f1 = progress.loss_sum / max(progress.words, 1), per_language.mean_f1(scored)
     epoch = {"epoch": len(progress.epochs) + 1, "step": progress.step, "updates": progress.updates,
              "train_loss": train_loss, "validation": metrics_of(scored), "mean_f1": mean_f1}

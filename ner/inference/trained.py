@@ -19,7 +19,6 @@ from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
 from ner.data import corpora, encoded
-from ner.data.alignment import IGNORED, Window
 from ner.data.collate import padding_of
 from ner.data.encoded import Encoded
 from ner.evaluation import per_language, predict
@@ -31,7 +30,7 @@ from ner.model.roberta import TokenClassifier
 from ner.options import Options, UserError, resolve, shown
 from ner.recipe import is_study, read_recipe
 from ner.schemes import iob1_to_iob2
-from ner.tags import UNANNOTATED, TagSet
+from ner.tags import NO_LABEL, UNANNOTATED, TagSet
 
 
 class Trained(NamedTuple):
@@ -128,19 +127,20 @@ def score(trained: Trained, langs: list[str], split: str, accelerator: Accelerat
 
 
 def predicted(trained: Trained, sentences: Encoded, accelerator: Accelerator) -> Predictions:
-    """The predictions of a model. Those of one trained on IOB1 come as IOB2; its losses are of gold tags in IOB1."""
+    """The predictions of a model. Those of one trained on IOB1, where any I-X is legal, come as IOB2; its losses are of
+    gold tags in IOB1."""
     tags, padding = trained.tags, padding_of(trained.tokenizer)
     unknown = set(tags.names[trained.model.config.num_labels:])
     if not unknown:
-        return predict.predict(trained.model, sentences, padding, accelerator)
-    known = {tag: tags.ids["I-" + tag[2:] if tag in unknown else tag] for tag in tags.names} | {UNANNOTATED: 0}
-    gold = [[known[tag] for tag in iob2_to_iob1(tags.names_of(labels))]
-            for labels in sentences.per_sentence(sentences.gold)]
-    windows = [[relabelled(window, labels) for window in own]
-               for own, labels in zip(sentences.windows, gold, strict=True)]
-    found = predict.predict(trained.model, sentences._replace(windows=windows), padding, accelerator)
+        return predict.predict(trained.model, sentences, tags, padding, accelerator, trained.options.decode)
+    known = {tag: tags.ids["I-" + tag[2:] if tag in unknown else tag] for tag in tags.names} | {UNANNOTATED: NO_LABEL}
+    gold = [known[tag] for labels in sentences.per_sentence(sentences.gold)
+            for tag in iob2_to_iob1(tags.names_of(labels))]
+    sentences = sentences._replace(gold=np.array(gold, np.int64))
+    found = predict.predict(trained.model, sentences, tags, padding, accelerator, "argmax")
     answers = [iob1_to_iob2(tags.names_of(labels)) for labels in sentences.per_sentence(found.labels)]
-    return found._replace(labels=np.array([tags.ids[tag] for sentence in answers for tag in sentence], np.int64))
+    labels = np.array([tags.ids[tag] for sentence in answers for tag in sentence], np.int64)
+    return found._replace(labels=labels, argmax=labels)
 
 
 def lacking(names: tuple[str, ...]) -> list[str]:
@@ -153,11 +153,3 @@ def iob2_to_iob1(tags: list[str]) -> list[str]:
     """The same entities, with a ``B-`` only where one follows another of its type."""
     return ["I-" + tag[2:] if tag.startswith("B-") and before[2:] != tag[2:] else tag
             for before, tag in pairwise(("O", *tags))]
-
-
-def relabelled(window: Window, labels: list[int]) -> Window:
-    """The window with other labels; `labels` holds one for every word of its sentence."""
-    carries = window.labels != IGNORED
-    changed = window.labels.copy()
-    changed[carries] = labels[window.first_word : window.first_word + carries.sum()]
-    return window._replace(labels=changed)

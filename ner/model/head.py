@@ -1,6 +1,6 @@
 """The head: dropout, a linear map, and the meaning of its logits.
 
-Only this file turns logits into a loss or tags: training minimises `loss`, evaluation uses `word_losses` and `decode`.
+Only this file gives logits a meaning: training minimises `loss`, evaluation uses `log_probabilities`.
 Another head is a class with the same methods; `roberta` imports the one to use.
 
 Shapes: W words, H hidden, K tags.
@@ -61,11 +61,6 @@ class Head(Linear):
         weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
         return F.cross_entropy(logits, labels, weights, reduction="sum", label_smoothing=self.label_smoothing)
 
-    def word_losses(self, logits: Tensor, labels: Tensor, words: list[int]) -> Tensor:
-        """(W,) -log p(label), in nats; arguments as in `loss`."""
-        return -logits.log_softmax(-1).gather(1, labels[:, None])[:, 0]
-
-    def decode(self, logits: Tensor, words: list[int]) -> tuple[Tensor, Tensor]:
-        """(W,) the predicted label of each word and (W,) its probability; arguments as in `loss`."""
-        best, label = logits.log_softmax(-1).max(-1)
-        return label, best.exp()
+    def log_probabilities(self, logits: Tensor, words: list[int]) -> Tensor:
+        """(W, K) log p(tag of the word), in nats; arguments as in `loss`."""
+        return logits.log_softmax(-1)

@@ -52,7 +52,7 @@ def encoded(sentences, gold, lang="de"):
 
 def predictions(tags, loss):
     labels = np.array([TAGS.ids[tag] for sentence in tags for tag in sentence])
-    return Predictions(labels, np.array(loss, np.float32), np.full(len(labels), 0.5, np.float32))
+    return Predictions(labels, np.array(loss, np.float32), np.full(len(labels), 0.5, np.float32), labels)
 
 
 GOLD = [["B-PER", "I-PER", "O"], ["O", "B-LOC"]]
@@ -146,8 +146,8 @@ def test_the_published_counts_of_german_pan_x(shared):
     source = pretrained.folder_of(options.model)
     tokenizer = pretrained.load_tokenizer(source, pretrained.load_config(source))
     data = encode(corpus["validation"]["de"], tokenizer, 512, 256)
-    found = errors.analyse(data, Predictions(data.gold, np.ones(len(data.gold)), np.ones(len(data.gold))), tags,
-                           tokenizer)
+    ones = np.ones(len(data.gold))
+    found = errors.analyse(data, Predictions(data.gold, ones, ones, data.gold), tags, tokenizer)
     published = json.loads((shared / "chapter4" / "expected.json").read_text())["error_analysis_de_validation"]
     by_subword = {name: count for name, count, _, _ in found.subwords}
     assert ({name: by_subword[name] for name in published["token_counts_published"]}

@@ -112,7 +112,7 @@ def test_ranking():
     gold_probability = np.array([0.4, 0.9, 0.9, 0.4, 0.01, 0.89])
     confidence = np.where(gold == labels, gold_probability, [0, 0, 0, 0.6, 0.97, 0])
     part = Encoded([["a", "b"], ["c", "d"], ["e\t", "f"]], gold, [], [("de", 4), ("de", 9), ("fr", 2)])
-    predicted = Predictions(labels, -np.log(gold_probability), confidence)
+    predicted = Predictions(labels, -np.log(gold_probability), confidence, labels)
     found = suspects.suspects(sentences(part, predicted, TagSet(NAMES)))
     assert [(one.sentence.lang, one.sentence.row) for one in found] == [("de", 9), ("fr", 2)]
     assert [one.confidence for one in found] == pytest.approx([0.6, 0.89 / 0.9])

@@ -107,7 +107,8 @@ def test_scoring_never_raises(sentences, without_gold, without_predictions):
     gold[0] = max(gold[0], 0)  # a corpus has some annotation
     predicted = predicted * (not without_predictions)
     encoded = Encoded(words, gold, [[] for _ in words], [("de", i) for i in range(len(words))])
-    answers = Predictions(predicted, np.ones(len(gold), np.float32), np.full(len(gold), 0.5, np.float32))
+    answers = Predictions(predicted, np.ones(len(gold), np.float32), np.full(len(gold), 0.5, np.float32),
+                          predicted)
     scored = {lang: per_language.score(encoded, answers, TAGS, training) for lang, training in
               {"de": None, "fr": words[:1], "it": []}.items()}
     one = scored["de"].metrics

@@ -36,23 +36,18 @@ class CrfHead(Head):
     def loss(self, logits: Tensor, labels: Tensor, words: list[int]) -> Tensor:
         return self.losses(logits, labels, words).sum()
 
-    def word_losses(self, logits: Tensor, labels: Tensor, words: list[int]) -> Tensor:
-        lengths = torch.tensor(words, device=logits.device)
-        return (self.losses(logits, labels, words) / lengths.clamp(min=1)).repeat_interleave(lengths)
+    def log_probabilities(self, logits: Tensor, words: list[int]) -> Tensor:
+        """Log marginals: of all paths through a tag, before it, at it and after it."""
+        def reached(emissions: Tensor, start: Tensor, step: Tensor) -> Tensor:
+            """(L, K) log-sums over the paths up to and including each word."""
+            sums = [start + emissions[0]]
+            for emission in emissions[1:]:
+                sums.append((sums[-1][:, None] + step).logsumexp(0) + emission)
+            return torch.stack(sums)
 
-    def decode(self, logits: Tensor, words: list[int]) -> tuple[Tensor, Tensor]:
-        """Viterbi; the probability is that of the tag without its neighbours."""
-        labels: list[int] = []
-        for emissions in logits.split(words):
-            scores, back = self.start, []
-            for t, emission in enumerate(emissions):
-                if t:
-                    scores, origin = (scores[:, None] + self.step).max(0)
-                    back.append(origin)
-                scores = scores + emission
-            path = [int(scores.argmax())] if len(emissions) else []
-            for origin in reversed(back):
-                path.append(int(origin[path[-1]]))
-            labels += reversed(path)
-        found = logits.new_tensor(labels, dtype=torch.int64)
-        return found, logits.softmax(-1).gather(1, found[:, None])[:, 0]
+        found = [logits.new_zeros(0, logits.shape[1])]
+        for emissions in (part for part in logits.split(words) if len(part)):
+            before = reached(emissions, self.start, self.step)
+            after = reached(emissions.flip(0), torch.zeros_like(self.start), self.step.T).flip(0)
+            found.append((before + after - emissions).log_softmax(-1))
+        return torch.cat(found)

@@ -46,7 +46,8 @@ def measure(recipe: str, output: str, micro_batch_size: int | None, accelerator:
         shares.append(sum(int((batch["labels"] >= 0).any(1).sum()) for batch in batches))
     losses = [result.loss for result in loop.steps(state.model, state.optimizer, *data, options, accelerator,
                                                    state.progress, lambda: False)]
-    scored = per_language.evaluate(state.bare, state.test, state.tags, state.padding, accelerator)
+    scored = per_language.evaluate(state.bare, state.test, state.tags, state.padding, accelerator,
+                                   decode=options.decode)
     found = {"losses": losses, "labels": {lang: item.predictions.labels.tolist() for lang, item in scored.items()}}
     everyone = gather_object([(shares, found)]) if accelerator.num_processes > 1 else [(shares, found)]
     assert all(part[1] == found for part in everyone), "processes disagree"

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -27,6 +28,12 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(folder):
     return load(str(folder), Accelerator(cpu=True))
+
+
+@pytest.fixture(scope="module")
+def by_word(trained):
+    """The same, of which each word has its own answer, whatever its neighbours."""
+    return trained._replace(options=replace(trained.options, decode="argmax"))
 
 
 # ---- load
@@ -88,10 +95,10 @@ def test_impossible_names_are_refused(name):
 def test_scores_of_a_model_with_known_answers(tmp_path, trained):
     """Right: Anna Keller, Bern, Genf. Wrong: the cellar as a person, the post as an organisation."""
     data = write_data(tmp_path)
-    known = trained._replace(options=Options(data_dir=str(data)))
+    known = trained._replace(options=Options(data_dir=str(data), decode="argmax"))
     _, scored = score(known, ["de"], "test", Accelerator(cpu=True))
     figures = scored["de"].metrics
-    assert (figures["precision"], figures["recall"]) == (3 / 5, 3 / 4)
+    assert (figures["precision"], figures["recall"]) == (3 / 5, 3 / 4) and figures["f1_argmax"] == figures["f1"]
     assert figures["by_type"]["PER"]["precision"] == 1 / 2 and figures["by_type"]["ORG"]["support"] == 0
     assert figures["words"] == len(scored["de"].predictions.labels) == 14 and figures["sentences"] == 3
     named = [TAGS[i] for i in scored["de"].predictions.labels]
@@ -146,16 +153,26 @@ def test_a_text_may_be_empty(trained):
     assert tag(trained) == [] and [one.tags for one in tag(trained, "", " ")] == [[], []]
 
 
-def test_every_word_of_a_long_text_is_tagged(trained):
+def test_every_word_of_a_long_text_is_tagged(by_word):
     words = random.Random(0).choices([*LEXICON, "wohnt", "in", "x" * 300, "\u200b"], k=3000)
-    (tagged,) = tag(trained, " ".join(words))
+    (tagged,) = tag(by_word, " ".join(words))
     assert [word.text for word in tagged.words] == words
     assert tagged.tags == [LEXICON.get(word, "O") for word in words] and len(tagged.confidence) == 3000
 
 
-def test_texts_do_not_mix(trained):
+def test_tags_are_legal(trained, by_word):
+    """Keller alone goes on with an entity that nothing has opened, and the model sees no other tag in it."""
+    text = "der Keller bei der Post"
+    assert tag(by_word, text)[0].tags == ["O", "I-PER", "O", "O", "B-ORG"]
+    (tagged,) = tag(trained, text)
+    assert tagged.tags == ["O", "O", "O", "O", "B-ORG"]
+    logits = 2 * torch.nn.functional.layer_norm(torch.eye(16)[0], (16,))[: len(TAGS)]
+    assert tagged.confidence[1] == pytest.approx(float(logits.softmax(0).min()), abs=1e-3), "of O, not of I-PER"
+
+
+def test_texts_do_not_mix(by_word):
     texts = [" ".join(random.Random(i).choices([*LEXICON, "und"], k=i % 40)) for i in range(100)]
-    for text, one in zip(texts, tag(trained, *texts), strict=True):
+    for text, one in zip(texts, tag(by_word, *texts), strict=True):
         assert one.text == text and one.tags == [LEXICON.get(word, "O") for word in text.split()]
 
 

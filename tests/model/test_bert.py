@@ -112,7 +112,8 @@ def test_a_run_trains_the_rows_it_touches_and_is_continued_exactly(tmp_path):
     make_encoder(tmp_path / "work" / "encoder")
 
     def run(name, *more, prepare=(doubles.keep_checkpoints,), status=0):
-        found, log = runs.run_forked(runs.arguments(recipe, tmp_path / name, *more), tmp_path / "log", *prepare)
+        found, log = runs.run_forked(runs.arguments(recipe, tmp_path / name, "--decode", "argmax", *more),
+                                     tmp_path / "log", *prepare)
         assert found == status, log
         return log
 

@@ -22,15 +22,14 @@ def logits_and_labels() -> tuple[torch.Tensor, torch.Tensor]:
     return 3 * torch.randn(sum(WORDS), 5, generator=generator), torch.randint(0, 5, (sum(WORDS),), generator=generator)
 
 
-def test_loss_is_the_sum_of_the_word_losses():
+def test_loss_and_log_probabilities_are_those_of_pytorch():
     logits, labels = logits_and_labels()
     head = Head(small_config())
     expected = F.cross_entropy(logits, labels, reduction="none")
-    assert torch.allclose(head.word_losses(logits, labels, WORDS), expected, atol=1e-6)
+    found = head.log_probabilities(logits, WORDS)
+    assert torch.equal(found, F.log_softmax(logits, -1))
+    assert torch.allclose(-found[range(len(labels)), labels], expected, atol=1e-6)
     assert torch.allclose(head.loss(logits, labels, WORDS), expected.sum(), rtol=1e-6)
-    found, probability = head.decode(logits, WORDS)
-    assert torch.equal(found, logits.argmax(-1))
-    assert torch.allclose(probability, logits.softmax(-1).max(-1).values)
 
 
 def test_model_returns_the_loss_where_labels_are_given():
@@ -61,8 +60,8 @@ def test_smoothing_and_weights_are_those_of_pytorch():
     assert not torch.isclose(expected, F.cross_entropy(logits, labels, reduction="sum"))
     parts = sum(head.loss(logits[part], labels[part], []) for part in (slice(0, 3), slice(3, 7)))
     assert torch.allclose(parts, expected)  # a sum over words: micro-batches and processes add up
-    plain = F.cross_entropy(logits, labels, reduction="none")  # evaluation knows nothing of either
-    assert torch.allclose(head.word_losses(logits, labels, WORDS), plain, atol=1e-6)
+    # evaluation knows nothing of either
+    assert torch.equal(head.log_probabilities(logits, WORDS), F.log_softmax(logits, -1))
 
 
 def crf() -> CrfHead:
@@ -83,16 +82,17 @@ def path_scores(head: CrfHead, emissions: torch.Tensor) -> dict[tuple[int, ...],
 def test_a_crf_equals_brute_force():
     logits, labels = logits_and_labels()
     head = crf()
-    losses, found = head.losses(logits, labels, WORDS), head.decode(logits, WORDS)[0]
-    for loss, emissions, gold, predicted in zip(losses, *(x.split(WORDS) for x in (logits, labels, found))):
+    losses, found = head.losses(logits, labels, WORDS), head.log_probabilities(logits, WORDS)
+    for loss, emissions, gold, marginals in zip(losses, *(x.split(WORDS) for x in (logits, labels, found))):
         if not len(gold):
             assert loss == 0
             continue
         scores = path_scores(head, emissions)
         total = torch.stack(list(scores.values())).logsumexp(0)
         assert loss.item() == pytest.approx((total - scores[tuple(gold.tolist())]).item(), rel=1e-5)
-        assert tuple(predicted.tolist()) == max(scores, key=scores.get)
-    assert head.word_losses(logits, labels, WORDS).sum().item() == pytest.approx(losses.sum().item(), rel=1e-5)
+        for place, tag in itertools.product(range(len(gold)), range(5)):
+            through = torch.stack([score for path, score in scores.items() if path[place] == tag]).logsumexp(0)
+            assert marginals[place, tag].item() == pytest.approx((through - total).item(), abs=1e-4)
 
 
 @pytest.mark.parametrize("head", [Head, CrfHead])

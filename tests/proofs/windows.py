@@ -25,6 +25,7 @@ from ner.evaluation import scoring
 from ner.evaluation.predict import predict
 from ner.inference.trained import Trained, load
 from ner.options import Options
+from ner.tags import TagSet
 
 SHORTEST, LONGEST, WHOLE, WINDOW = 400, 500, 512, 128
 
@@ -57,11 +58,11 @@ def documents(sentences: list[Document], tokenizer, most: int) -> list[Document]
     return found[:most]
 
 
-def tag(model, tokenizer, glued: list[Document], max_length: int, stride: int | None) -> np.ndarray:
-    """(N,) label of every word."""
+def tag(model, tokenizer, tags: TagSet, glued: list[Document], max_length: int, stride: int | None) -> np.ndarray:
+    """(N,) the most probable label of every word."""
     sentences = encoded.unlabelled([one.words for one in glued], tokenizer, max_length, stride)
     assert max_length < WHOLE or all(len(windows) == 1 for windows in sentences.windows)
-    return predict(model, sentences, padding_of(tokenizer), Accelerator()).labels
+    return predict(model, sentences, tags, padding_of(tokenizer), Accelerator(), "argmax").labels
 
 
 def compare(glued: list[Document], names: tuple[str, ...], whole: np.ndarray, other: np.ndarray) -> Compared:
@@ -90,11 +91,12 @@ def main(run: str, data_dir: str | None, langs: list[str] | None, split: str, mo
     rows = []
     for lang in langs or trained.options.eval_langs:
         glued = documents(sentences_of(trained, data_dir, lang, split), tokenizer, most)
-        whole = tag(model, tokenizer, glued, WHOLE, 0)
+        whole = tag(model, tokenizer, trained.tags, glued, WHOLE, 0)
         shorter, kept = without_first_quarter(glued)
-        found = {f"stride {stride}": compare(glued, names, whole, tag(model, tokenizer, glued, WINDOW, stride))
+        found = {f"stride {stride}": compare(glued, names, whole,
+                                             tag(model, tokenizer, trained.tags, glued, WINDOW, stride))
                  for stride in strides}
-        found["shorter"] = compare(shorter, names, whole[kept], tag(model, tokenizer, shorter, WHOLE, 0))
+        found["shorter"] = compare(shorter, names, whole[kept], tag(model, tokenizer, trained.tags, shorter, WHOLE, 0))
         for what, row in found.items():
             rows.append([lang, len(glued), len(whole), what, *(100 * share for share in row)])
     header = ["lang", "documents", "words", "windows", "same tag", "of entities", "F1, one window", "F1"]
