@@ -70,7 +70,7 @@ def check(trained, options: Options, expected: list[list[str]], folder: Path) ->
              for windows in data.windows]
     assert owned == [list(range(len(one))) for one in expected]
     scored = per_language.evaluate(trained.model, {"de": data}, trained.tags, padding_of(trained.tokenizer),
-                                   Accelerator(cpu=True), decode="argmax")  # each word's own answer
+                                   Accelerator(cpu=True), decode="argmax")
     path = folder / "predictions" / "test.de.tsv"
     predictions.write_predictions(path, predictions.sentences(data, scored["de"].predictions, trained.tags))
     found = predictions.read_predictions(path)
@@ -115,7 +115,7 @@ def test_any_words_of_every_reader(trained, tmp_path, name):
 @example(" ".join(ODD), 16)
 @example(" ".join(ODD), 512)
 def test_any_raw_text(trained, text, max_length):
-    short = trained._replace(options=Options(max_length=max_length))
+    short = trained._replace(options=Options(max_length=max_length, decode="argmax"))
     tagged, following = tag(short, text, "Bern")
     assert tagged.words == split_words(text) and len(tagged.tags) == len(tagged.confidence) == len(tagged.words)
     assert "".join(word.text for word in tagged.words) == "".join(text.split())

@@ -20,6 +20,8 @@ from ner.training import machine
 BUILTIN, BUILTIN_BASE = "e5-small", "intfloat/multilingual-e5-small"
 SWISS, PANX = ("built-in-swiss", None), ("PAN-X", "google/xtreme")
 PANX_NAME = re.compile("pan-?x|wikiann|xtreme", re.IGNORECASE)
+LEGAL = ("They are of the most probable legal tags of a sentence (Viterbi). The pipeline of transformers takes the "
+         "most probable tag of each word, whose F1 is `f1_argmax` in the run's `results.json`.")
 USE = """```python
 from transformers import pipeline
 
@@ -142,6 +144,7 @@ def model_card(results: dict) -> str:
         "## Scores on the test sentences",
         score_table(scores, test["mean_f1"], train["langs"], options.get("pseudo_langs") or []),
         "F1, precision and recall are micro averages (seqeval, default mode); strict F1 uses its strict mode (IOB2).",
+        *([LEGAL] if options.get("decode") == "viterbi" else []),
         "## Training data", amount, "## Recipe", f"```yaml\n{yaml_dump(recipe, sort_keys=False)}```",
         f"{machine.described(results['machine'])}.",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items() if version),
