@@ -10,20 +10,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it has either all of `text` or its old content, never a part."""
-    with whole_file(path) as temporary:
+def write_whole(path: Path, text: str, writer: int = 0) -> None:
+    """Write a file so that it has either all of `text` or its old content, never a part; `writer` as in `whole_file`.
+    """
+    with whole_file(path, writer) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, writer: int = 0) -> Iterator[Path]:
     """The name of a new file to write. If the block succeeds, it replaces `path`, synced to disk; if not, `path` stays
-    as it was. What killed processes have left is removed."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+    as it was. writer: this process's number among those that may write the file at the same time; what a writer of
+    that number has left when it was killed is removed."""
+    own = f".{path.name}.{writer}-"
+    for left in path.parent.glob(f"{glob.escape(own)}*.tmp"):
         left.unlink(missing_ok=True)
-    # A name of its own, so that a process which writes the same file at the same time cannot rename a part of it.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    # A new name, so that the same command, started twice by mistake, cannot rename a part of a file.
+    temporary = path.with_name(f"{own}{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
         sync(temporary)

@@ -54,5 +54,14 @@ def test_the_new_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatc
     assert done == [len(NEW), "renamed", "folder"] and path.read_text() == NEW
 
 
+def test_writers_of_the_same_file_do_not_disturb_each_other(tmp_path):
+    path = tmp_path / "summary.json"
+    with files.whole_file(path, writer=1) as first:
+        first.write_text(OLD)
+        files.write_whole(path, NEW, writer=11)
+        assert path.read_text() == NEW
+    assert path.read_text() == OLD and [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
 def synced(status: os.stat_result):
     return "folder" if stat.S_ISDIR(status.st_mode) else status.st_size

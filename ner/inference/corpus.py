@@ -34,7 +34,7 @@ def tag_corpus(tagger: Tagger, shards: list[Shard], folder: Path, column: str | 
     """Tag the shards number `rank`, `rank + processes`, ... into `folder`; whether all are finished then, and
     summary.json is written. `form` is jsonl or parquet, by default that of the input. ``UserError`` for an input that
     cannot be read, a folder of another job and, if `strict`, the first row that cannot be tagged."""
-    claim(folder, job_of(tagger, column, form), shards)
+    claim(folder, job_of(tagger, column, form), shards, rank)
     mine = [shard for shard in shards[rank::processes] if not finished(folder, shard, form)]
     with tqdm(unit=" rows", mininterval=1, file=sys.stderr) as bar:
         stream = ahead(prepared(tagger, mine, column))
@@ -46,7 +46,7 @@ def tag_corpus(tagger: Tagger, shards: list[Shard], folder: Path, column: str | 
             write_whole(record_path(folder, shard), json.dumps(record) + "\n")
     if not all(finished(folder, shard, form) for shard in shards):
         return False
-    write_whole(folder / SUMMARY, json.dumps(summary(folder, shards), indent=1, ensure_ascii=False) + "\n")
+    write_whole(folder / SUMMARY, json.dumps(summary(folder, shards), indent=1, ensure_ascii=False) + "\n", rank)
     return True
 
 
@@ -137,20 +137,22 @@ def job_of(tagger: Tagger, column: str | None, form: str | None) -> dict:
     trained = tagger.trained
     return {"weights": weights_checksum(tagger.model, tagger.model_revision), "tags": list(trained.tags.names),
             "max_length": trained.options.max_length, "stride": trained.options.stride,
-            "mixed_precision": tagger.accelerator.mixed_precision, "column": column,
+            "decode": trained.options.decode, "mixed_precision": tagger.accelerator.mixed_precision, "column": column,
             "pretokenized": tagger.pretokenized, "threshold": tagger.threshold, "format": form}
 
 
-def claim(folder: Path, job: dict, shards: list[Shard]) -> None:
+def claim(folder: Path, job: dict, shards: list[Shard], rank: int) -> None:
     """``UserError`` unless the folder is new, or has been filled by this very job from these very files."""
     path = folder / JOB
     if any(shard.path.resolve().parent == folder.resolve() for shard in shards):
         raise UserError(f"{folder}: holds the input; name another --output")
-    if folder.exists() and not folder.is_dir() or folder.is_dir() and any(folder.iterdir()) and not path.exists():
+    # Names with a dot are what another process, now or before it was killed, writes before the job is known.
+    strange = folder.is_dir() and any(not one.name.startswith(".") for one in folder.iterdir()) and not path.exists()
+    if strange or folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: holds something else; name a new folder for --output")
     (folder / FINISHED).mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        write_whole(path, json.dumps(job, indent=1, ensure_ascii=False) + "\n")
+        write_whole(path, json.dumps(job, indent=1, ensure_ascii=False) + "\n", rank)
     known = json.loads(path.read_text(encoding="utf-8"))
     for name, value in job.items():
         if known.get(name) != value:

@@ -33,7 +33,7 @@ def accelerator(options: Options) -> Accelerator:
     be_deterministic(options.deterministic)
     state = place(options.device)
     if state.device.type == "cuda":
-        # cuDNN is PyTorch's first choice on Hopper. It plans anew for every shape, and here every batch has another
+        # cuDNN is PyTorch's first choice on Hopper. It makes a plan for each shape, and here every batch has another
         # one; and with masks its backward pass can give NaN (pytorch/pytorch#196678).
         torch.backends.cuda.enable_cudnn_sdp(False)
     # Micro-batches are handled in `loop`; accumulation set in the environment would only divide the gradients.
@@ -52,7 +52,7 @@ def check_launcher(environment: Mapping[str, str]) -> None:
             raise UserError(f"accelerate: {name} splits the model, which is not supported; "
                             f"use configs/accelerate/multi_gpu.yaml (one whole model per process)")
     backend = environment.get("ACCELERATE_DYNAMO_BACKEND", "no")
-    if backend.lower() != "no":  # it would compile anew for every shape, and here every batch has another one
+    if backend.lower() != "no":  # it would compile again for nearly every batch, as each has another shape
         raise UserError(f"accelerate: found dynamo_backend {backend}, which is not supported; expected no")
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -178,9 +179,22 @@ def test_another_job_is_refused(model, tmp_path, capsys):
     assert "was tagged with threshold 0, not 0.5" in refused(capsys, *arguments, "--threshold", "0.5")
     other = lexicon_folder(tmp_path / "other", lexicon={"Anna": "B-LOC"})
     assert "was tagged with weights " in refused(capsys, other, *arguments[1:])
+    argmax = Tagger(model)
+    argmax.trained = argmax.trained._replace(options=replace(argmax.trained.options, decode="argmax"))
+    with pytest.raises(UserError, match="was tagged with decode viterbi, not argmax"):
+        corpus.tag_corpus(argmax, shards.find_shards([str(path)]), out)
     path.write_text("Anna und\n")
     assert "a.txt: has changed since it was tagged" in refused(capsys, *arguments)
     assert outcome(out) == before
+
+
+def test_a_folder_that_another_process_has_just_made(model, tmp_path, capsys):
+    """Or that was killed there, before the job was written down."""
+    (tmp_path / "a.txt").write_text("Anna\n")
+    (tmp_path / "out" / ".finished").mkdir(parents=True)
+    (tmp_path / "out" / ".tagging.json.1-0123abcd.tmp").write_text("{")
+    assert call(capsys, model, "--input", tmp_path / "a.txt", "--output", tmp_path / "out")[0] == 0
+    assert (tmp_path / "out" / "a.jsonl").exists()
 
 
 def test_processes_share_the_shards(model, tmp_path, monkeypatch):
