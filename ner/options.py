@@ -137,6 +137,10 @@ class Options:
                                   in_card=True)
     decode: str = option("viterbi", "run", "viterbi (the most probable legal tags of a sentence: I-X only after B-X or "
                          "I-X) or argmax (the most probable tag of each word)", in_card=True)
+    average: str = option("none", "run", "snapshots in the run's mean weights, kept if their validation F1 is at least "
+                          "as good: a number, epoch (at the end of each) or none", in_card=True)
+    average_from: float = option(0.3, "run", "share of the steps before the first snapshot of the mean weights",
+                                 in_card=True)
     push_to_hub: str | None = option(None, "run", "upload model/ to this Hub repository (user/name), as private",
                                      changes_result=False)
     public: bool = option(False, "run", "make the uploaded repository public", changes_result=False)
@@ -227,7 +231,7 @@ def check(o: Options) -> list[str]:
         expect(name, partial(operator.le, least), f"at least {least}")
     for name in ("learning_rate", "max_grad_norm"):
         expect(name, lambda value: value > 0, "a number above 0")
-    for name in ("warmup_ratio", "dropout", "label_smoothing", "pseudo_confidence"):
+    for name in ("warmup_ratio", "average_from", "dropout", "label_smoothing", "pseudo_confidence"):
         expect(name, lambda value: 0 <= value < 1, "at least 0 and below 1")
     expect("pseudo_share", lambda value: 0 < value <= 1, "a share above 0 and up to 1")
     for name in ("sample_seed", "split_seed", "seed"):
@@ -243,6 +247,8 @@ def check(o: Options) -> list[str]:
     expect("stride", lambda value: 0 <= value <= o.max_length // 2, f"0 to half of max_length ({o.max_length // 2})")
     expect("checkpoint_every", lambda value: value in ("none", "epoch") or re.fullmatch("[1-9][0-9]{0,17}", value),
            "a number of steps, epoch or none")
+    expect("average", lambda value: value in ("none", "epoch") or re.fullmatch("[2-9]|[1-9][0-9]{1,3}", value),
+           "a number of snapshots from 2 to 9999, epoch or none")
     wrong = {
         "patience: needs a score to improve; set select to mean or to a language": o.patience and o.select == "last",
         "seed and seeds exclude each other; keep one": o.seeds is not None and o.seed != Options.seed,
@@ -251,6 +257,8 @@ def check(o: Options) -> list[str]:
         "pseudo_langs: needs teacher, the model that tags them": o.pseudo_langs and o.teacher is None,
         "pseudo_confidence: needs teacher and pseudo_langs": o.pseudo_confidence and not (o.teacher or o.pseudo_langs),
         "pseudo_share: needs teacher and pseudo_langs": o.pseudo_share != 1 and not (o.teacher or o.pseudo_langs),
+        "average_from: needs average; set it to epoch or to a number of snapshots":
+            o.average == "none" and o.average_from != Options.average_from,
         "public: needs push_to_hub user/name": o.public and o.push_to_hub is None,
         "split_seed: only for a Hub data set; remove it": o.split_seed is not None and not from_hub(vars(o)),
         "languages: only for a Hub data set; remove it": o.languages and not from_hub(vars(o)),

@@ -73,7 +73,7 @@ def first_checkpoint(folder: Path, process) -> None:
 
 
 def test_two_processes_stop_together_and_one_goes_on(recipe, tmp_path):
-    options = ("--batch_size", "8", "--dropout", "0", "--epochs", "4", "--checkpoint_every", "4")
+    options = ("--batch_size", "8", "--dropout", "0", "--epochs", "4", "--checkpoint_every", "4", "--average", "9")
     with runs.start(runs.arguments(recipe, tmp_path / "two", *options), 2) as process:
         first_checkpoint(tmp_path / "two", process)
         process.send_signal(signal.SIGTERM)

@@ -81,9 +81,9 @@ def test_hooks_on_a_linear_map_of_attention_are_called(hook):
 
 @pytest.mark.slow
 def test_a_run_with_adapters(recipe, tmp_path):
-    prepare, decode = (seams.with_lora,), ("--decode", "argmax")
-    run(recipe, tmp_path / "whole", *decode, prepare=prepare)
-    stopped_and_continued(recipe, tmp_path / "stopped", *decode, prepare=prepare)
+    prepare, options = (seams.with_lora,), ("--decode", "argmax", "--average", "5")
+    run(recipe, tmp_path / "whole", *options, prepare=prepare)
+    stopped_and_continued(recipe, tmp_path / "stopped", *options, prepare=prepare)
     runs.assert_same_run(tmp_path / "whole", tmp_path / "stopped")
     state, first = model_of(tmp_path / "whole"), encoder(recipe)
     for name, tensor in first.items():  # the base stays, but where adapters were merged: query and value
@@ -144,7 +144,7 @@ def test_a_group_without_a_factor_takes_the_rate_of_the_schedule():
 @pytest.mark.slow
 @pytest.mark.parametrize("layers", [0, 1])
 def test_frozen_parts_stay_and_a_run_is_continued(recipe, tmp_path, layers):
-    options = ("--freeze", str(layers), "--weight_decay", "0.5")
+    options = ("--freeze", str(layers), "--weight_decay", "0.5", "--average", "epoch")
     run(recipe, tmp_path / "whole", *options)
     stopped_and_continued(recipe, tmp_path / "stopped", *options)
     runs.assert_same_run(tmp_path / "whole", tmp_path / "stopped")
@@ -184,7 +184,7 @@ def test_a_run_with_a_crf(recipe, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("prepare, options", [
-    ((seams.with_crf,), ()), ((seams.with_lora,), ()), ((), ("--freeze", "1")),
+    ((seams.with_crf,), ()), ((seams.with_lora,), ()), ((), ("--freeze", "1", "--average", "3")),
     ((), ("--label_smoothing", "0.1", "--class_weights", "LOC=3", "O=0.5")), ((seams.with_factors,), ())])
 def test_two_processes_take_the_steps_of_one(recipe, tmp_path, prepare, options):
     """66 sentences in batches of 64: in the second step of an epoch a third process would have none."""

@@ -27,8 +27,8 @@ from ner.training.signals import Stopped
 
 # Options without effect here, because only the suspects are kept; nor have eval_langs, output_dir and public any.
 FIXED: dict[str, Any] = {"validation_langs": None, "select": "last", "patience": None, "checkpoint_every": "none",
-                         "push_to_hub": None, "resume": False, "teacher": None, "pseudo_langs": None,
-                         "pseudo_confidence": 0.0, "pseudo_share": 1.0}
+                         "push_to_hub": None, "resume": False, "average": "none", "average_from": 0.3,
+                         "teacher": None, "pseudo_langs": None, "pseudo_confidence": 0.0, "pseudo_share": 1.0}
 WATCHED = 500  # sentences of the other half that are scored after every epoch
 
 

@@ -69,11 +69,11 @@ def log_validation(writer: SummaryWriter, step: int, scores: Mapping[str, Mappin
     writer.add_scalar("f1/mean", mean_f1, step)
 
 
-def log_test(writer: SummaryWriter, step: int, scores: Mapping[str, Mapping], mean_f1: float) -> None:
-    """`scores` as in `log_validation`."""
+def log_f1(writer: SummaryWriter, step: int, tag: str, scores: Mapping[str, Mapping], mean_f1: float) -> None:
+    """F1 of each language and their mean, as `tag`/LANG; `scores` as in `log_validation`."""
     for lang, score in scores.items():
-        writer.add_scalar(f"test_f1/{tag_part(lang)}", score["f1"], step)
-    writer.add_scalar("test_f1/mean", mean_f1, step)
+        writer.add_scalar(f"{tag}/{tag_part(lang)}", score["f1"], step)
+    writer.add_scalar(f"{tag}/mean", mean_f1, step)
 
 
 def log_summary(writer: SummaryWriter, text: str, images: Mapping[str, np.ndarray]) -> None:

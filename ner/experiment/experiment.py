@@ -16,15 +16,14 @@ import torch
 import yaml
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, set_seed
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from ner.data import corpora, encoded, exclude, sampling
 from ner.data.encoded import Encoded
-from ner.evaluation import board, per_language, predictions, scoring
-from ner.evaluation.per_language import Scored, metrics_of
-from ner.experiment import publish, resume, teacher
-from ner.experiment.folder import check_folder, is_finished, write_results
+from ner.evaluation import board, per_language
+from ner.evaluation.per_language import metrics_of
+from ner.experiment import ending, publish, resume, teacher
+from ner.experiment.folder import check_folder, is_finished
 from ner.experiment.run import (
     Run,
     full_state,
@@ -37,7 +36,7 @@ from ner.files import write_whole
 from ner.model import pretrained, roberta, vocabulary
 from ner.options import Options, UserError, as_recipe
 from ner.tags import TagSet
-from ner.training import checkpoint, loop, machine, optim
+from ner.training import averaging, checkpoint, loop, machine, optim
 from ner.training.signals import Stopped, StopSignals
 
 REHEARSAL_SENTENCES, REHEARSAL_SLOTS = 32, 256  # at least two batches per language
@@ -58,7 +57,7 @@ def run(options: Options, folder: Path, name: str) -> dict:
         if main:
             checkpoint.remove(folder / "checkpoints")
             print(f"{folder}: this run is already finished")
-            upload(folder, options)
+            ending.upload(folder, options)
         return results
     state = build(options, folder, accelerator)
     per_language.evaluate(state.bare, rehearsal(state), state.tags, state.padding, accelerator,
@@ -69,24 +68,24 @@ def run(options: Options, folder: Path, name: str) -> dict:
     begin(state)
     try:
         train(state)
-        if state.best:
-            state.bare.load_state_dict({key: tensor.to(accelerator.device) for key, tensor in state.best.items()})
+        average = ending.load_weights_to_keep(state)
         results = {"name": name, "options": as_recipe(options), "versions": machine.versions(), "machine": setting,
-                   "train": training_metrics(state)}
+                   "train": training_metrics(state) | ({"average": average} if average else {})}
         if accelerator.is_main_process:  # before the test, so that no later failure costs the model
-            pretrained.save_model(folder / "model", full_state(state), state.config, state.tokenizer, state.tags.names,
+            pretrained.save_model(folder / "model", full_state(state, ending.updates_of(state, average)), state.config,
+                                  state.tokenizer, state.tags.names,
                                   f"# {name}\n\nThe training is done, but the run has not finished.\n")
         scored = per_language.evaluate(state.bare, state.test, state.tags, state.padding, accelerator,
                                        state.training.tokens, options.decode)
         results["eval"] = {"test": {**metrics_of(scored), "mean_f1": per_language.mean_f1(scored)}}
         if state.writer:
-            finish(state, state.writer, results, scored)
+            ending.finish(state, state.writer, results, scored)
     finally:
         if state.writer:
             state.writer.close()
     accelerator.wait_for_everyone()
     if main:  # last of all, so that no process waits for it in a collective
-        upload(folder, options)
+        ending.upload(folder, options)
     return results
 
 
@@ -193,7 +192,7 @@ def train(state: Run, keep: bool = True) -> None:
     signal.
     """
     options, progress, accelerator = state.options, state.progress, state.accelerator
-    every = options.checkpoint_every or "none"
+    every, snapshot_steps = options.checkpoint_every or "none", state.snapshot_steps
     signals = StopSignals()
     bar = tqdm(total=state.total, initial=progress.step, unit="step",
                disable=None if accelerator.is_main_process else True)
@@ -202,7 +201,7 @@ def train(state: Run, keep: bool = True) -> None:
         if state.writer:
             state.writer.flush()  # a run killed after this is continued here, with its curves up to here
         checkpoint.write(state.folder / "checkpoints", accelerator, state.bare, state.optimizer, progress,
-                         state.identity, state.best)
+                         state.identity, {"best": state.best, "mean": state.mean})
 
     def stop_here() -> NoReturn:
         raise Stopped(f"stopped after step {progress.step} of {state.total}; continue with: "
@@ -213,7 +212,7 @@ def train(state: Run, keep: bool = True) -> None:
         """Evaluate; `saved`: a checkpoint has these weights. Returns whether training is over."""
         end_epoch(state)
         if saved:
-            checkpoint.add_evaluation(state.folder / "checkpoints", accelerator, progress, state.best)
+            checkpoint.add_evaluation(state.folder / "checkpoints", accelerator, progress, {"best": state.best})
         over = progress.step == state.total or out_of_patience(state)
         if over and machine.in_any_process(signals(), accelerator):  # no further step would check for it
             if not saved:
@@ -235,6 +234,9 @@ def train(state: Run, keep: bool = True) -> None:
             last = progress.step == state.total
             if state.writer and (progress.step % options.log_every == 0 or last):
                 board.log_step(state.writer, progress.step, result.loss, result.rate, result.grad_norm, rate)
+            if progress.step in snapshot_steps:
+                averaging.add_snapshot(state.mean, state.bare, len(progress.snapshots))
+                progress.snapshots.append(progress.updates)
             epoch_ends = len(progress.epochs) < state.epochs_ended
             due = epoch_ends if every == "epoch" else every != "none" and progress.step % int(every) == 0
             if to_save := due or last and keep or result.stop:
@@ -267,33 +269,4 @@ def end_epoch(state: Run) -> None:
                             f"F1 {by_lang}, mean {100 * mean_f1:.2f}")
     if state.writer:
         board.log_validation(state.writer, progress.step, metrics_of(scored), mean_f1)
-        log_details(state, state.writer, scored, state.validation, "validation")
-
-
-def finish(state: Run, writer: SummaryWriter, results: dict, scored: dict[str, Scored]) -> None:
-    """Write the files of a finished run; results.json last, because it marks the run as finished."""
-    print(f"\ntest\n{per_language.f1_table(scored)}")
-    write_whole(state.folder / "model" / "README.md", publish.model_card(results))
-    for lang, item in scored.items():
-        tagged = predictions.sentences(state.test[lang], item.predictions, state.tags)
-        predictions.write_predictions(state.folder / "predictions" / f"test.{lang}.tsv", tagged)
-    board.log_test(writer, state.progress.step, metrics_of(scored), per_language.mean_f1(scored))
-    log_details(state, writer, scored, state.test, "test")
-    writer.close()
-    write_results(state.folder, results)
-    checkpoint.remove(state.folder / "checkpoints")
-    print(f"\n{state.folder}: results.json, model/, predictions/, TensorBoard events")
-
-
-def upload(folder: Path, options: Options) -> None:
-    if options.push_to_hub:
-        print(publish.push(folder / "model", options.push_to_hub, options.public))
-
-
-def log_details(state: Run, writer: SummaryWriter, scored: dict[str, Scored], languages: dict[str, Encoded],
-                split: str) -> None:
-    for lang, item in scored.items():
-        board.log_report(writer, state.progress.step, f"report_{split}/{lang}",
-                         board.classification_report(item.metrics))
-        matrix = scoring.confusion(languages[lang].gold, item.predictions.labels, len(state.tags.names))
-        board.log_confusion(writer, state.progress.step, lang, split, matrix, state.tags.names)
+        ending.log_details(state, state.writer, scored, state.validation, "validation")

@@ -52,8 +52,9 @@ def restore(state: Run) -> None:
     if name is None:
         state.accelerator.print("no checkpoint yet, starting at the beginning")
         return
-    state.progress, state.best = checkpoint.read(Path(name), state.accelerator, state.bare, state.optimizer,
-                                                 state.identity)
+    state.progress, others = checkpoint.read(Path(name), state.accelerator, state.bare, state.optimizer, state.identity)
+    state.best = others["best"]
+    state.mean = {key: tensor.to(state.accelerator.device) for key, tensor in others["mean"].items()}
     try:
         check_progress(state)
     except ValueError as error:
@@ -62,7 +63,7 @@ def restore(state: Run) -> None:
 
 
 def check_progress(state: Run) -> None:
-    """ValueError if the checkpoint's progress and best weights are impossible for this run."""
+    """ValueError if the checkpoint's progress and weights are impossible for this run."""
     def step(value) -> bool:
         return type(value) is int and 0 <= value <= state.total
 
@@ -70,12 +71,18 @@ def check_progress(state: Run) -> None:
     check(asdict(progress), {
         "step": step, "updates": step, "loss_sum": number, "words": number,
         "seconds": lambda value: number(value) and value > 0,
-        "epochs": [EPOCH | {"epoch": step, "updates": step, "mean_f1": share}]})
+        "snapshots": [step], "epochs": [EPOCH | {"epoch": step, "updates": step, "mean_f1": share}]})
     ends_epoch = progress.step == state.total or progress.step % state.per_epoch == 0
     evaluated = {state.epochs_ended, state.epochs_ended - ends_epoch}  # weights are saved before they are evaluated
     if len(progress.epochs) not in evaluated or any(
             epoch["validation"].keys() != state.validation.keys() for epoch in progress.epochs):
         raise ValueError(f"{len(progress.epochs)} epochs after step {progress.step}, or with other languages")
-    shapes = {name: parameter.shape for name, parameter in state.bare.named_parameters()}
-    if state.best and {name: tensor.shape for name, tensor in state.best.items()} != shapes:
-        raise ValueError("the best weights belong to another model")
+    taken = [number for number in state.snapshot_steps if number <= progress.step]
+    if len(progress.snapshots) != len(taken) or bool(taken) != bool(state.mean):
+        raise ValueError(f"{len(progress.snapshots)} snapshots of its weights after step {progress.step}")
+    parameters = dict(state.bare.named_parameters())
+    trained = {name: parameter for name, parameter in parameters.items() if parameter.requires_grad}
+    for kind, weights, own in (("best", state.best, parameters), ("mean", state.mean, trained)):
+        if weights and {name: tensor.shape for name, tensor in weights.items()} != {
+                name: parameter.shape for name, parameter in own.items()}:
+            raise ValueError(f"the {kind} weights belong to another model")

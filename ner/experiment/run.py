@@ -2,10 +2,12 @@
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch.utils.tensorboard import SummaryWriter
@@ -19,7 +21,7 @@ from ner.experiment.teacher import Taught
 from ner.model import pretrained, vocabulary
 from ner.options import Options
 from ner.tags import TagSet
-from ner.training import loop, machine, optim, selection
+from ner.training import averaging, loop, machine, optim, selection
 from ner.training.loop import Progress
 
 
@@ -44,6 +46,7 @@ class Run:
     taught: Taught | None = None  # what a teacher tagged of `training`
     progress: Progress = field(default_factory=Progress)
     best: dict[str, torch.Tensor] = field(default_factory=dict)  # weights of the selected epoch; empty: the last
+    mean: dict[str, torch.Tensor] = field(default_factory=dict)  # of the snapshots so far: the trainable weights, fp32
     identity: dict = field(default_factory=dict)  # what must match to continue the run
     writer: SummaryWriter | None = None  # TensorBoard, on the main process
 
@@ -60,6 +63,11 @@ class Run:
         return sampling.steps_per_epoch(len(self.training.tokens), self.options.batch_size)
 
     @property
+    def snapshot_steps(self) -> list[int]:
+        """The steps after which a snapshot is added to the mean weights."""
+        return averaging.snapshot_steps(self.options.average, self.options.average_from, self.total, self.per_epoch)
+
+    @property
     def epochs_ended(self) -> int:
         """Epochs completed by the steps so far; the last may be cut short by max_steps, or not be evaluated yet."""
         step = self.progress.step
@@ -74,8 +82,11 @@ def out_of_patience(state: Run) -> bool:
     return selection.out_of_patience(state.progress.epochs, state.options.select, state.options.patience)
 
 
-def full_state(state: Run) -> dict[str, torch.Tensor]:
-    """The weights of the whole model on the CPU, with adapters merged and all rows of the embedding table."""
+def full_state(state: Run, updates: Sequence[int]) -> dict[str, torch.Tensor]:
+    """The weights of the whole model on the CPU, with adapters merged and all rows of the embedding table.
+
+    updates: how many the weights in the model had seen; of a mean, each of its snapshots.
+    """
     bare: Any = state.bare
     if hasattr(bare, "merge_and_unload"):  # a peft model; merged in a copy, because `bare` is scored later
         bare = copy.deepcopy(bare).merge_and_unload()
@@ -83,7 +94,7 @@ def full_state(state: Run) -> dict[str, torch.Tensor]:
     if state.vocabulary_rows is not None:
         weights[pretrained.WORD_EMBEDDINGS] = vocabulary.full_table(
             pretrained.read_tensor(state.source, pretrained.WORD_EMBEDDINGS), state.vocabulary_rows,
-            weights[pretrained.WORD_EMBEDDINGS], untouched_decay(state, selected_epoch(state)["updates"]))
+            weights[pretrained.WORD_EMBEDDINGS], float(np.mean([untouched_decay(state, count) for count in updates])))
     return weights
 
 

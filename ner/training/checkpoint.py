@@ -25,7 +25,11 @@ from ner.training.loop import Progress
 
 KEPT = 2
 GPUS = ("cuda", "mps")  # kinds of device with random numbers of their own
-MANIFEST, STATE, BEST = "manifest.json", "state.json", "best.safetensors"
+MANIFEST, STATE = "manifest.json", "state.json"
+OTHERS = ("best", "mean")  # of the selected epoch, of the snapshots
+
+
+Weights = dict[str, dict[str, torch.Tensor]]  # sets of weights by the parameter's name, each with a name
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
@@ -98,11 +102,10 @@ def fits(state: torch.Size, parameter: torch.Size) -> bool:
 
 
 def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Progress, identity: dict,
-          best: dict[str, torch.Tensor]) -> None:
+          others: Weights) -> None:
     """Write ``folder/step-N`` and keep only it and the one before. Every process must call this; the main one writes.
 
-    identity: what must match to continue the run.
-    best: weights of the best epoch so far, if one is selected.
+    identity: what must match to continue the run. others: weights by the names in `OTHERS`; an empty set is left out.
     """
     own = [random_state(accelerator.device)]
     states = gather_object(own) if accelerator.num_processes > 1 else own
@@ -114,7 +117,7 @@ def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Pr
             "moments.safetensors": {name: t.detach().cpu().contiguous() for name, t in tensors.items()},
             "random.safetensors": {f"{rank}/{name}": t
                                    for rank, state in enumerate(states) for name, t in state.items()},
-            **({BEST: best} if best else {}),
+            **files_of(others),
         }, {"progress": dataclasses.asdict(progress), "identity": identity, "processes": len(states),
             "optimizer": rest,
             "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None})
@@ -125,16 +128,22 @@ def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Pr
     accelerator.wait_for_everyone()
 
 
-def add_evaluation(folder: Path, accelerator: Accelerator, progress: Progress, best: dict[str, torch.Tensor]) -> None:
-    """Write ``folder/step-N`` again, with the results of evaluating its weights added to progress and best weights. Its
+def add_evaluation(folder: Path, accelerator: Accelerator, progress: Progress, others: Weights) -> None:
+    """Write ``folder/step-N`` again, with the results of evaluating its weights added to progress and `others`. Its
     other files stay the same. Every process must call this."""
     if accelerator.is_main_process:
         path = folder / f"step-{progress.step}"
         state = json.loads((path / STATE).read_text(encoding="utf-8")) | {"progress": dataclasses.asdict(progress)}
         sums = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        kept = {name: sums[name] for name in sums if name not in (STATE, BEST)}
-        write_folder(path, {BEST: best} if best else {}, state, kept)
+        kept = {name: sums[name] for name in sums.keys() - {STATE, *files_of(others)}}
+        write_folder(path, files_of(others), state, kept)
     accelerator.wait_for_everyone()
+
+
+def files_of(others: Weights) -> Weights:
+    """The files that hold these weights, with their content."""
+    return {f"{name}.safetensors": {key: tensor.cpu().contiguous() for key, tensor in weights.items()}
+            for name, weights in others.items() if weights}
 
 
 def write_folder(folder: Path, tensors: dict[str, dict[str, torch.Tensor]], state: dict,
@@ -194,12 +203,11 @@ def set_aside(path: Path) -> Path:
     return path.rename(place)
 
 
-def read(path: Path, accelerator: Accelerator, model, optimizer,
-         identity: dict) -> tuple[Progress, dict[str, torch.Tensor]]:
+def read(path: Path, accelerator: Accelerator, model, optimizer, identity: dict) -> tuple[Progress, Weights]:
     """Restore a checkpoint that `newest` found into `model`, `optimizer` and the random states.
 
-    Returns the progress and the best weights. Raises ``UserError`` if the run that wrote it differs in anything that
-    changes the result (listing what differs), and if a part does not fit.
+    Returns the progress and the other weights, by the names in `OTHERS`. Raises ``UserError`` if the run that wrote it
+    differs in anything that changes the result (listing what differs), and if a part does not fit.
     """
     try:
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
@@ -214,8 +222,9 @@ def read(path: Path, accelerator: Accelerator, model, optimizer,
             randoms, prefix = load_file(path / "random.safetensors"), f"{rank}/"
             restore_random_state({name.removeprefix(prefix): t
                                   for name, t in randoms.items() if name.startswith(prefix)}, accelerator.device)
-        best = path / BEST
-        return Progress(**state["progress"]), load_file(best) if best.exists() else {}
+        others = {name: path / f"{name}.safetensors" for name in OTHERS}
+        return Progress(**state["progress"]), {name: load_file(file) if file.exists() else {}
+                                               for name, file in others.items()}
     except (SafetensorError, OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError,
             OverflowError) as error:
         reason = " ".join(str(error).split())[:200]  # torch writes one line per tensor

@@ -44,6 +44,7 @@ class Progress:
     loss_sum: float = 0.0  # of the current epoch, over words
     words: int = 0  # labelled, of the current epoch
     seconds: float = 0.0  # spent in training steps
+    snapshots: list[int] = field(default_factory=list)  # updates done before each snapshot of the mean weights
     epochs: list[dict] = field(default_factory=list)  # the entry of each epoch in results.json
 
 

@@ -77,7 +77,7 @@ def test_training_and_scores_have_exactly_these_tags_steps_and_values(tmp_path):
         board.log_step(writer, 1, 2.5, 5e-5, 1.75, 320.0)
         board.log_step(writer, 2, 1.5, 4e-5, float("inf"), 330.0)
         board.log_validation(writer, 2, SCORES, 0.75)
-        board.log_test(writer, 2, SCORES, 0.625)
+        board.log_f1(writer, 2, "test_f1", SCORES, 0.625)
     expected = {
         "train/loss": [(1, 2.5), (2, 1.5)],
         "train/learning_rate": [(1, 5e-5), (2, 4e-5)],
@@ -110,7 +110,7 @@ def test_a_run_resumed_at_once_is_read_in_the_order_of_writing(tmp_path, monkeyp
     for part, purge_step in enumerate((None, 2)):
         with board.open_board(tmp_path, purge_step) as writer:
             for step in (1, 2, 3)[part:]:
-                board.log_test(writer, step, {}, part)
+                board.log_f1(writer, step, "test_f1", {}, part)
     assert scalars(tmp_path) == {"test_f1/mean": [(1, 0), (2, 1), (3, 1)]}
 
 
@@ -266,7 +266,7 @@ def test_a_real_server_serves_all_of_it(tmp_path, loader):
             board.log_report(writer, step, "report_validation/de", report)
             board.log_confusion(writer, step, "de", "validation", matrix, NAMES)
         if value == 108:
-            board.log_test(writer, step, SCORES, 0.7)
+            board.log_f1(writer, step, "test_f1", SCORES, 0.7)
 
     write_fork(folder, log)
     with tensorboard(folder, loader) as fetch:

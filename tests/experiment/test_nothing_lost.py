@@ -18,12 +18,12 @@ from tests.helpers import doubles, runs
 TAGS = tag_set(PANX_TYPES)
 LATER = ["predict", "entity_counts", "scores", "f1_interval", "by_type_intervals", "calibration", "mean_f1",
          "log_validation", "log_report", "log_confusion", "full_state", "save_model", "save_weights", "f1_table",
-         "model_card", "write_predictions", "log_test", "write_results", "remove_checkpoints"]
+         "model_card", "write_predictions", "log_f1", "write_results", "remove_checkpoints"]
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> Path:
-    return runs.make_recipe(tmp_path_factory.mktemp("lost"))
+    return runs.make_recipe(tmp_path_factory.mktemp("lost"), average="5")
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from ner.experiment.resume import check_progress
 from ner.training.loop import Progress
 
 SCORE = {"f1": 0.5, "loss": 1.0}
+MEAN = {name: torch.zeros(p.shape) for name, p in torch.nn.Linear(2, 3).named_parameters()}
 
 
 def epoch(number: int) -> dict:
@@ -16,13 +17,14 @@ def epoch(number: int) -> dict:
             "mean_f1": 0.5}
 
 
-def state(best=None, **changes):
+def state(best=None, mean=None, planned=(), **changes):
     """After step 4 of 5, 2 an epoch."""
     values = {"step": 4, "updates": 4, "seconds": 1.0, "epochs": [epoch(1), epoch(2)]}
     progress = Progress(**{**values, **changes})
     ended = {3: 1, 4: 2, 5: 3}.get(progress.step)
     return SimpleNamespace(total=5, per_epoch=2, epochs_ended=ended, validation={"de": None}, progress=progress,
-                           bare=torch.nn.Linear(2, 3), best=best or {})
+                           bare=torch.nn.Linear(2, 3), best=best or {},
+                           mean=mean or {}, snapshot_steps=list(planned))
 
 
 def test_what_a_run_has_written():
@@ -31,6 +33,7 @@ def test_what_a_run_has_written():
     check_progress(state(step=3, loss_sum=0.5, words=7, epochs=[epoch(1)]))
     check_progress(state(epochs=[epoch(1)], loss_sum=0.5, words=7))  # not evaluated yet
     check_progress(state(step=5, epochs=[epoch(1), epoch(2)]))
+    check_progress(state(planned=[2, 4, 5], snapshots=[2, 4], mean=MEAN))
 
 
 @pytest.mark.parametrize("changes, message", [
@@ -42,6 +45,11 @@ def test_what_a_run_has_written():
     ({"epochs": [epoch(1), epoch(2) | {"validation": {"fr": SCORE}}]}, "other languages"),
     ({"epochs": [epoch(1), epoch(2) | {"updates": 10**9}]}, "'epochs/1/updates' is"),
     ({"best": {"weight": torch.zeros(3, 2)}}, "the best weights belong to another model"),
+    ({"planned": [3], "snapshots": [3], "mean": {"weight": torch.zeros(3, 2)}}, "the mean weights belong to another"),
+    ({"planned": [2, 4, 5], "snapshots": [2], "mean": MEAN}, "1 snapshots"),
+    ({"planned": [2, 4, 5], "snapshots": [2, 4]}, "2 snapshots"),
+    ({"snapshots": [4], "mean": MEAN}, "1 snapshots"),
+    ({"planned": [4], "snapshots": [7], "mean": MEAN}, "snapshots/0"),
 ])
 def test_impossible_progress(changes, message):
     with pytest.raises(ValueError, match=message):

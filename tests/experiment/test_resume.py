@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> Path:
-    return runs.make_recipe(tmp_path_factory.mktemp("resume"))
+    return runs.make_recipe(tmp_path_factory.mktemp("resume"), average="7", average_from=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_a_file_size_limit_loses_neither_the_older_checkpoint_nor_the_message(st
 
 @pytest.mark.parametrize("after, name, left", [
     ("log_validation", "save_weights", ".model.tmp"),
-    ("log_test", "os.fsync", ".results.json.tmp")])
+    ("write_results", "os.fsync", ".results.json.0-")])
 def test_a_kill_while_the_last_files_are_written_is_harmless(recipe, straight, tmp_path, after, name, left):
     """Not before `after` is called, once the last epoch has been scored."""
     argv = runs.arguments(recipe, tmp_path / "run", "--resume")
@@ -259,7 +259,8 @@ def spoil(below: float, step: int | None = None) -> None:
 @pytest.mark.parametrize("select", ["mean", "de"])
 def test_the_selected_epoch_is_the_one_saved(recipe, tmp_path, select):
     """Interrupted in the last of three epochs, which is spoiled: the weights come from the checkpoint."""
-    argv = runs.arguments(recipe, tmp_path / "run", "--select", select, "--resume")
+    argv = runs.arguments(recipe, tmp_path / "run", "--select", select, "--average", "none", "--average_from", "0.3",
+                          "--resume")
     run(argv, tmp_path, spoil, 0.0061, 25, status=143)
     run(argv, tmp_path, spoil, 0.0061)
     train = runs.outcome(tmp_path / "run")["train"]
@@ -276,6 +277,7 @@ def test_the_selected_epoch_is_the_one_saved(recipe, tmp_path, select):
 def test_patience_stops(recipe, tmp_path):
     """Of 20 epochs, the third (from step 21 of 200 on) is spoiled and so are all after it."""
     argv = runs.arguments(recipe, tmp_path / "run", "--select", "mean", "--patience", "2", "--epochs", "20",
+                          "--average", "none", "--average_from", "0.3",
                           "--resume")
     run(argv, tmp_path, spoil, 0.01801, 12, status=143)
     run(argv, tmp_path, spoil, 0.01801)

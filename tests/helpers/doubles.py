@@ -52,7 +52,7 @@ PLACES = {  # name -> every place that holds it
     # what a run shows
     "f1_table": ("ner.evaluation.per_language.f1_table",),
     "log_step": ("ner.evaluation.board.log_step",),
-    "log_test": ("ner.evaluation.board.log_test",),
+    "log_f1": ("ner.evaluation.board.log_f1",),
     "log_validation": ("ner.evaluation.board.log_validation",),
     "log_report": ("ner.evaluation.board.log_report",),
     "log_confusion": ("ner.evaluation.board.log_confusion",),
@@ -66,7 +66,7 @@ PLACES = {  # name -> every place that holds it
     "mean_f1": ("ner.evaluation.per_language.mean_f1",),
     "write_predictions": ("ner.evaluation.predictions.write_predictions",),
     "model_card": ("ner.experiment.publish.model_card",),
-    "write_results": ("ner.experiment.experiment.write_results",),
+    "write_results": ("ner.experiment.ending.write_results",),
     "save_model": ("ner.model.pretrained.save_model",),
     "full_state": ("ner.experiment.experiment.full_state",),
     "confusion_image": ("ner.evaluation.board.confusion_image",),

@@ -52,7 +52,7 @@ def live(recipe: Path, folder: Path, kill_at: tuple[str, float] | None) -> int:
 def main(kills: int, seconds: float, folder: Path, seed: int = 0) -> str:
     """What was done, in a sentence; AssertionError where a run differs from the straight one."""
     generator, end = random.Random(seed), time.monotonic() + seconds
-    recipe = runs.make_recipe(folder / "small", checkpoint_every="3", epochs=4, select="mean")
+    recipe = runs.make_recipe(folder / "small", checkpoint_every="3", epochs=4, select="mean", average="9")
     assert live(recipe, folder / "straight", None) == 0
     done, places, begun, lives = 0, Counter(), 0, Counter()
     while done < kills:

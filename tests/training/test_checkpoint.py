@@ -30,9 +30,9 @@ def test_everything_comes_back(tmp_path):
     write(tmp_path, 7, (accelerator, model, optimizer))
     expected = draws()
     _, other, other_optimizer = make(2, updates=0)
-    progress, best = checkpoint.read(tmp_path / "step-7", accelerator, other, other_optimizer, IDENTITY)
+    progress, others = checkpoint.read(tmp_path / "step-7", accelerator, other, other_optimizer, IDENTITY)
     assert progress == Progress(step=7, updates=7, loss_sum=0.1, epochs=[{"f1": 1 / 3}])
-    assert torch.equal(best["classifier.bias"], torch.full((5,), 7.0))
+    assert torch.equal(others["best"]["classifier.bias"], torch.full((5,), 7.0)) and others["mean"] == {}
     assert draws() == expected
     for ours, theirs in zip(other.parameters(), model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
