@@ -34,7 +34,8 @@ def parser() -> Parser:
                        help=f"{FIELDS['decode'].metadata['help']} [default: the run's]")
     score.add_argument("--output_dir", metavar="TEXT",
                        help="folder for results.json and predictions [default: runs/NAME-SPLIT, then -2, ...]")
-    tag = add("tag", "tag text")
+    tag = add("tag", "tag text", "\nPrints a word and its tag per line; on a terminal, the text with its entities in colour "
+              "unless NO_COLOR is set.")
     add_model(tag)
     texts = tag.add_argument("text", metavar="TEXT ...", nargs="+", default=[],
                              help="texts to tag, or - to read lines from standard input")
@@ -180,7 +181,7 @@ def run_tag(args) -> None:
         raise UserError(f"{given[0]}: expected --input with it")
     if not args.text:
         raise UserError("the following arguments are required: TEXT ... or --input; see --help")
-    from ner.inference import tag
+    from ner.inference import tag, terminal
     from ner.inference.trained import load, options_of
     from ner.training import machine
 
@@ -188,11 +189,14 @@ def run_tag(args) -> None:
     trained = load(args.model, accelerator, args.model_revision)
     lines, source = (tag.lines(sys.stdin), "standard input:") if args.text == ["-"] else (args.text, "text ")
     texts = tag.read_texts(lines, source, args.pretokenized)
+    colour = terminal.takes_colour(sys.stdout) and not args.subwords
     for number, part in enumerate(tag.batches(texts)):
         for place, tagged in enumerate(tag.tag(trained, part, accelerator)):
             tagged = tag.without_doubtful(tagged, args.threshold)
             if args.jsonl:
                 shown = tag.as_json(tagged)
+            elif colour:
+                shown = terminal.coloured(tagged, trained.tags.types)
             else:
                 shown = tag.as_subwords(tagged, trained) if args.subwords else tag.as_columns(tagged)
                 shown = ("\n" if number or place else "") + shown

@@ -284,6 +284,25 @@ def test_tag_text(run, capsys):
     assert shown == "Anna\tB-PER\nKeller\tI-PER\nwohnt\tO\nin\tO\nBern\tB-LOC\n.\tO\n\n\nGenf\tB-LOC\n"
 
 
+def test_tag_in_colour_on_a_terminal_alone(run, capsys, monkeypatch):
+    texts = "Anna Keller wohnt in Bern.", "", "Genf"
+    plain = call(capsys, "tag", run, *texts)[1]
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert call(capsys, "tag", run, *texts)[1] == (
+        "\x1b[38;5;16;48;5;74m Anna Keller \x1b[1mPER \x1b[0m wohnt in \x1b[38;5;16;48;5;36m Bern \x1b[1mLOC \x1b[0m.\n"
+        "\n\x1b[38;5;16;48;5;36m Genf \x1b[1mLOC \x1b[0m\n")
+    for form in ("--jsonl", "--subwords"):
+        assert "\x1b" not in call(capsys, "tag", run, *texts, form)[1]
+    for name, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert call(capsys, "tag", run, *texts)[1] == plain
+    monkeypatch.setenv("NO_COLOR", "")  # no-color.org: only if it is not empty
+    assert "\x1b" in call(capsys, "tag", run, *texts)[1]
+
+
 def test_tag_jsonl(run, capsys):
     status, shown, _ = call(capsys, "tag", run, "--jsonl", "in Bern\nund Genf", "")
     first, second = (json.loads(line) for line in shown.splitlines())
