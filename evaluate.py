@@ -34,8 +34,8 @@ def parser() -> Parser:
                        help=f"{FIELDS['decode'].metadata['help']} [default: the run's]")
     score.add_argument("--output_dir", metavar="TEXT",
                        help="folder for results.json and predictions [default: runs/NAME-SPLIT, then -2, ...]")
-    tag = add("tag", "tag text", "\nPrints a word and its tag per line; on a terminal, the text with its entities in colour "
-              "unless NO_COLOR is set.")
+    tag = add("tag", "tag text", "\nPrints a word and its tag per line; on a terminal, the text with its entities in "
+              "colour unless NO_COLOR is set.")
     add_model(tag)
     texts = tag.add_argument("text", metavar="TEXT ...", nargs="+", default=[],
                              help="texts to tag, or - to read lines from standard input")
