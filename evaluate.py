@@ -1,119 +1,16 @@
 """Score trained models, tag text with them, and analyse them. See evaluate.py COMMAND --help for each command."""
 
-import argparse
 import os
 import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from ner.experiment.cli import HelpFormatter, Parser, command_line_values, read_arguments, refuse_control_characters
-from ner.options import CHOICES, DESCRIPTIONS, FIELDS, KINDS, Options, UserError, as_recipe, resolve, with_role
+from ner.experiment.cli import command_line_values, read_arguments, refuse_control_characters
+from ner.experiment.commands import HOW_TO_READ, parser
+from ner.options import Options, UserError, as_recipe, resolve, with_role
 from ner.recipe import is_study
 from ner.training.signals import Stopped
-
-HOW_TO_READ = ("languages", "split_seed", "token_column", "tag_column", "tag_scheme")  # options of the data
-
-
-def parser() -> Parser:
-    result = Parser(prog="evaluate.py", description=__doc__, allow_abbrev=False)
-    commands = result.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def add(name: str, text: str, more: str = "") -> Parser:
-        description = f"{text[0].upper()}{text[1:]}.{more}"
-        return commands.add_parser(name, help=text, description=description, allow_abbrev=False,
-                                   formatter_class=HelpFormatter)
-
-    score = add("score", "score a model on one split of a data set, per language")
-    add_model(score)
-    add_data(score)
-    score.add_argument("--map", metavar="TYPE=TYPE ...", nargs="+", default=[],
-                       help="types of the data and the model's names for them, or O for no entity, as MISC=O "
-                            "PERSON=PER [default: none]")
-    score.add_argument("--decode", metavar="TEXT", choices=CHOICES["decode"],
-                       help=f"{FIELDS['decode'].metadata['help']} [default: the run's]")
-    score.add_argument("--output_dir", metavar="TEXT",
-                       help="folder for results.json and predictions [default: runs/NAME-SPLIT, then -2, ...]")
-    tag = add("tag", "tag text", "\nPrints a word and its tag per line; on a terminal, the text with its entities in "
-              "colour unless NO_COLOR is set.")
-    add_model(tag)
-    texts = tag.add_argument("text", metavar="TEXT ...", nargs="+", default=[],
-                             help="texts to tag, or - to read lines from standard input")
-    texts.required = False  # with --input there are none; * would end at the first option
-    tag.add_argument("--input", metavar="GLOB ...", nargs="+",
-                     help="files to tag: .txt (a line is a text), .jsonl, both also .gz and .zst, .parquet")
-    tag.add_argument("--output", metavar="TEXT", help="folder for one file per shard; repeat the command to continue")
-    tag.add_argument("--column", metavar="TEXT",
-                     help="column of --input with texts or lists of words [default: text, tokens or words]")
-    tag.add_argument("--format", metavar="TEXT", choices=["jsonl", "parquet"],
-                     help="jsonl or parquet, for --output [default: parquet for .parquet, else jsonl]")
-    tag.add_argument("--strict", action="store_true", help="stop at the first row of --input that cannot be tagged")
-    tag.add_argument("--pretokenized", action="store_true",
-                     help='keep the words of the text: separated by white space, or JSON like {"tokens": ["Anna"]}')
-    tag.add_argument("--threshold", type=float, metavar="X", default=0,
-                     help="leave out entities with a score below this, from 0 to 1 [default: 0]")
-    form = tag.add_mutually_exclusive_group()
-    form.add_argument("--jsonl", action="store_true",
-                      help="one JSON line per text: entities with character offsets and scores")
-    form.add_argument("--subwords", action="store_true", help="table of subwords with id, word number and tag")
-    pseudo = add("pseudo", "tag sentences for another model to train on", "\nTheir own tags are not used. "
-                 "train.py does the same within a run: --teacher, --pseudo_langs.")
-    add_model(pseudo)
-    add_data(pseudo, "train", "tag")
-    for name, default in (("confidence", 0.0), ("share", 1.0)):
-        pseudo.add_argument(f"--{name}", type=float, metavar="X", default=default,
-                            help=f"{FIELDS[f'pseudo_{name}'].metadata['help']} [default: {default}]")
-    pseudo.add_argument("--output", metavar="TEXT", required=True,
-                        help="new folder for <lang>/train.jsonl, which train.py --data_dir reads")
-    errors = add("errors", "show where a model is wrong: tables, plots, an HTML page")
-    add_model(errors)
-    add_data(errors, split="validation")
-    errors.add_argument("--contains", metavar="TEXT",
-                        help="list only sentences that contain this text, for example '('")
-    errors.add_argument("--sentences", type=int, metavar="N", default=100,
-                        help="sentences to show on the page, per language [default: 100]")
-    errors.add_argument("--output_dir", metavar="TEXT",
-                        help="folder for the files [default: runs/NAME-errors, then -2, ...]")
-    suspects = add("suspects", "find suspicious annotations in the training data",
-                   "\nTwo runs, each trained on one half of the sentences, check the other half.\n"
-                   "Also takes train.py's options for data, model and optimisation.")
-    suspects.add_argument("--output", metavar="TEXT",
-                          help="TSV file for train.py --exclude [default: runs/NAME-suspects/suspects.tsv]")
-    suspects.add_argument("--share", type=float, metavar="X", default=0.02,
-                          help="largest share of the training sentences to list [default: 0.02]")
-    report = add("report", "write tables and plots for all runs in a folder")
-    report.add_argument("folder", metavar="FOLDER",
-                        help="a study, any folder of runs, or one run; REPORT.md is written there")
-    compare = add("compare", "test whether two runs differ on the same sentences")
-    for name in "ab":
-        compare.add_argument(name, metavar=name.upper(), help="folder of a run that has predictions/")
-    return result
-
-
-def add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="RUN_OR_MODEL", help="folder of a run, model folder or Hub name")
-    command.add_argument("--model_revision", metavar="TEXT",
-                         help="commit, tag or branch of the model on the Hub [default: none]")
-    command.add_argument("--device", metavar="TEXT", default="auto", choices=CHOICES["device"],
-                         help=f"{FIELDS['device'].metadata['help']} [default: auto]")
-
-
-def add_data(command: argparse.ArgumentParser, split: str = "test", what: str = "score") -> None:
-    """Options for the data; the defaults are those of the run."""
-    command.add_argument("--data_dir", metavar="TEXT",
-                         help="folder with <lang>/{train,dev,test} files [default: the run's]")
-    command.add_argument("--dataset", metavar="TEXT",
-                         help="swiss, panx, or a data set's Hub name or folder [default: the run's]")
-    command.add_argument("--revision", metavar="TEXT",
-                         help="commit, tag or branch of the data set on the Hub [default: the run's]")
-    for name in HOW_TO_READ:
-        text = FIELDS[name].metadata["help"].partition(" [default")[0]
-        command.add_argument(f"--{name}", metavar=DESCRIPTIONS[KINDS[name]][1], nargs="+",
-                             help=f"{text} [default: the run's]")
-    command.add_argument("--langs", metavar="TEXT ...", nargs="+", required=what == "tag",
-                         help=f"languages to {what}" + (" [default: eval_langs]" if what == "score" else ""))
-    command.add_argument("--split", metavar="TEXT", default=split, choices=["train", "validation", "test"],
-                         help=f"train, validation or test [default: {split}]")
 
 
 def with_data(trained, args):
@@ -252,6 +149,27 @@ def run_pseudo(args) -> None:
     accelerator.end_training()
 
 
+def run_export(args) -> None:
+    from ner.experiment.folder import check_output
+    from ner.inference import export
+    from ner.inference.trained import is_run, load, options_of
+    from ner.training import machine
+
+    check_output(folder := Path(args.output))
+    has_data = is_run(args.model) or args.data_dir is not None or args.dataset is not None
+    if args.text is None and not has_data:
+        raise UserError(f"{args.model}: is no run that knows its data; expected --text, --data_dir or --dataset")
+    accelerator = machine.accelerator(replace(options_of(args.model), device=args.device))
+    if accelerator.num_processes > 1:
+        raise UserError(f"export: was started as {accelerator.num_processes} processes; expected one")
+    trained, langs = with_data(load(args.model, accelerator, args.model_revision), args)
+    test = export.test_rows(trained, langs, args.split) if has_data else {}
+    words = export.words_of_files(args.text) if args.text else export.words_of_data(trained, args.langs)
+    report = export.export(trained, folder, words, test, args.dtype, accelerator)
+    print(f"{export.report_table(report)}\n\n{report['words']:,} words; of the words of new text like it, an estimated "
+          f"{report['split_otherwise']:.1%} are split otherwise\n{folder}: {', '.join(sorted(os.listdir(folder)))}")
+
+
 def run_errors(args) -> None:
     from ner.analysis import errors
 
@@ -312,18 +230,19 @@ def run_compare(args) -> None:
     print(compare.comparison_table(compare.compare(Path(args.a), Path(args.b))))
 
 
-COMMANDS = {"score": run_score, "tag": run_tag, "pseudo": run_pseudo, "errors": run_errors, "suspects": run_suspects,
-            "report": run_report, "compare": run_compare}
+COMMANDS = {"score": run_score, "tag": run_tag, "pseudo": run_pseudo, "export": run_export, "errors": run_errors,
+            "suspects": run_suspects, "report": run_report, "compare": run_compare}
 
 
 def main(argv: list[str]) -> int:
     """Exit status: 0; 2 for a user error; 130 for Ctrl-C."""
     try:
-        args, rest = parser().parse_known_args(argv)
+        args, rest = parser(str(__doc__)).parse_known_args(argv)
         args.rest = rest
-        refuse_control_characters([word for word in argv if word not in getattr(args, "text", [])])
+        texts = args.text if args.command == "tag" else []
+        refuse_control_characters([word for word in argv if word not in texts])
         if args.rest and args.command != "suspects":  # suspects passes them on to the parser of train.py
-            parser().error(f"unrecognized arguments: {' '.join(args.rest)}")
+            parser(str(__doc__)).error(f"unrecognized arguments: {' '.join(args.rest)}")
         COMMANDS[args.command](args)
     except BrokenPipeError:  # the reader has closed the pipe, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

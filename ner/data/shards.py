@@ -44,11 +44,11 @@ def find_shards(patterns: Iterable[str]) -> list[Shard]:
     return list(found.values())
 
 
-def matching(pattern: str) -> list[str]:
-    """The files of a pattern, or the one of that very name; folders do not count."""
+def matching(pattern: str, option: str = "--input") -> list[str]:
+    """The files of a pattern, or the one of that very name; folders do not count. `option` is what named it."""
     files = [pattern] if os.path.isfile(pattern) else sorted(filter(os.path.isfile, glob.glob(pattern, recursive=True)))
     if not files:
-        raise UserError(f"--input: no file matches {shown(pattern)}")
+        raise UserError(f"{option}: no file matches {shown(pattern)}")
     return files
 
 

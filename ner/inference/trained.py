@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 from accelerate import Accelerator
+from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from ner.data import corpora, encoded
@@ -32,6 +33,8 @@ from ner.recipe import is_study, read_recipe
 from ner.schemes import iob1_to_iob2
 from ner.tags import NO_LABEL, UNANNOTATED, TagSet
 
+EXPORTED = "export.json"  # in a model folder that `evaluate.py export` has written
+
 
 class Trained(NamedTuple):
     """A model that can tag, and the options of the run that made it (the defaults for a model from elsewhere)."""
@@ -43,9 +46,16 @@ class Trained(NamedTuple):
     folder: Path
 
 
+def is_run(name: str) -> bool:
+    return os.path.isfile(Path(name) / "config.yaml")
+
+
 def options_of(name: str, revision: str | None = None) -> Options:
-    """Of the run whose folder this is; for a model from elsewhere the defaults."""
-    path = Path(name) / "config.yaml"
+    """Of the run whose folder this is, or was exported from; for a model from elsewhere the defaults."""
+    path, exported = Path(name) / "config.yaml", Path(name) / EXPORTED
+    if os.path.isfile(exported):
+        found = pretrained.read_json(exported).get("options")
+        return resolve({**(found if isinstance(found, dict) else {}), "model": name}, str(exported))
     if not os.path.isfile(path):
         return Options(model=name, model_revision=revision)
     recipe = read_recipe(path)
@@ -119,8 +129,14 @@ def score(trained: Trained, langs: list[str], split: str, accelerator: Accelerat
     options = replace(trained.options, tags=list(trained.tags.names))
     corpus, _ = corpora.load(options, {split: langs}, types)
     accelerator.print(corpora.count_table(corpus, trained.tags), "\n")
-    languages = {lang: encoded.encode(rows, trained.tokenizer, options.max_length, options.stride)
-                 for lang, rows in corpus[split].items()}
+    return scored_rows(trained, corpus[split], accelerator)
+
+
+def scored_rows(trained: Trained, rows: Mapping[str, Dataset],
+                accelerator: Accelerator) -> tuple[dict[str, Encoded], dict[str, Scored]]:
+    """The same for data sets with the model's tags, by language."""
+    languages = {lang: encoded.encode(own, trained.tokenizer, trained.options.max_length, trained.options.stride)
+                 for lang, own in rows.items()}
     scored = {lang: per_language.score(sentences, predicted(trained, sentences, accelerator), trained.tags, None)
               for lang, sentences in languages.items()}
     return languages, scored

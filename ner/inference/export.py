@@ -1,0 +1,156 @@
+"""A trained model with only the subwords that a text can need: a fraction of the size, the same tags.
+
+Trade-off: text with other subwords is still tagged, but its words are split into shorter ones than in training. How
+often that will happen is estimated from every tenth sentence, with the subwords of the others.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from datasets import Dataset
+from tabulate import tabulate
+
+from ner.data import alignment, corpora
+from ner.data.blocks import blocks
+from ner.data.shards import matching, shards_of
+from ner.files import whole_folder
+from ner.inference import trim
+from ner.inference.tagger import text_of
+from ner.inference.trained import EXPORTED, Trained, load, scored_rows
+from ner.model import pretrained
+from ner.options import UserError
+
+SPLITS = ("train", "validation", "test")
+DTYPES = {"float32": torch.float32, "float16": torch.float16}
+KEPT_OPTIONS = ("max_length", "stride", "decode")  # without which the folder would tag otherwise than its run
+
+
+class Reduced(NamedTuple):
+    """A vocabulary for a text."""
+
+    content: dict  # tokenizer.json
+    rows: np.ndarray  # sorted ids of the full vocabulary
+    words: int  # in the text
+    otherwise: float  # share of the words of a new text that are split otherwise, estimated
+
+
+def export(trained: Trained, folder: Path, sentences: Iterable[list[str]], test: Mapping[str, Dataset], dtype: str,
+           accelerator: Accelerator) -> dict:
+    """Write the model for the words of `sentences` into a new folder, whole or not at all; what is in its export.json.
+    `test`: sentences with the model's tags, by language, to score before and after. ``UserError`` for a tokenizer that
+    cannot be reduced, and weights beyond the numbers of `dtype`."""
+    reduced = vocabulary_for(trained, sentences)
+    _, before = scored_rows(trained, test, accelerator)
+    with whole_folder(folder) as new:
+        write_model(trained, reduced, new, dtype)
+        exported = load(str(new), accelerator)._replace(options=trained.options)
+        _, after = scored_rows(exported, test, accelerator)
+        report = {"subwords": [trained.model.config.vocab_size, len(reduced.rows)],
+                  "megabytes": [megabytes(trained.folder), megabytes(new)], "dtype": dtype, "words": reduced.words,
+                  "split_otherwise": round(reduced.otherwise, 4),
+                  "f1": {lang: [before[lang].metrics["f1"], after[lang].metrics["f1"]] for lang in test},
+                  "options": {name: getattr(trained.options, name) for name in KEPT_OPTIONS}}
+        (new / EXPORTED).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return report
+
+
+def vocabulary_for(trained: Trained, sentences: Iterable[list[str]]) -> Reduced:
+    tokenizer, config = trained.tokenizer, trained.model.config
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    trim.check_kind(trained.folder, content)
+    nine, tenth = trim.every_tenth(sentences)
+    words: Counter[str] = nine + tenth
+    if not words:
+        raise UserError("--text: holds no word; expected text like that to tag")
+    subwords = alignment.subwords(set(words), tokenizer)
+    pad_id = max(config.pad_token_id, tokenizer.pad_token_id)
+
+    def kept(words: Counter[str]) -> np.ndarray:
+        return trim.kept_ids(content, [subwords[word] for word in words], words, pad_id)
+
+    rows = kept(words)
+    return Reduced(trim.trimmed(content, rows), rows, words.total(), trim.otherwise(subwords, kept(nine), tenth))
+
+
+def write_model(trained: Trained, reduced: Reduced, folder: Path, dtype: str) -> None:
+    """As `save_model`, with fewer embeddings and the tokenizer for them."""
+    config = pretrained.load_config(trained.folder)
+    new = {old: i for i, old in enumerate(reduced.rows.tolist())}
+    for name, value in config.to_dict().items():
+        if name.endswith("_token_id") and value is not None:
+            setattr(config, name, new.get(value))
+    config.vocab_size = len(reduced.rows)
+    state = {name: parameter.detach().cpu() for name, parameter in trained.model.named_parameters()}
+    state[pretrained.WORD_EMBEDDINGS] = state[pretrained.WORD_EMBEDDINGS][torch.from_numpy(reduced.rows)]
+    state = {name: tensor.to(DTYPES[dtype]) for name, tensor in state.items()}
+    for name in (name for name, tensor in state.items() if not torch.isfinite(tensor).all()):
+        raise UserError(f"{trained.folder}: {name} has values that {dtype} cannot hold; use --dtype float32")
+    tags = pretrained.tags_of(config)
+    assert tags is not None, "checked by `load`"
+    pretrained.save_model(folder, state, config, trained.tokenizer, tags, card(trained.folder, reduced))
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(reduced.content, ensure_ascii=False), encoding="utf-8")
+
+
+def card(folder: Path, reduced: Reduced) -> str:
+    """The model's own card and what was done to it."""
+    path = folder / "README.md"
+    own = path.read_text(encoding="utf-8", errors="replace").rstrip() + "\n\n" if path.is_file() else ""
+    return (f"{own}## Vocabulary\n\nReduced to {len(reduced.rows):,} subwords, those of a text of {reduced.words:,} "
+            f"words and the single characters of its scripts. Text like it is tagged as by the full model; of the "
+            f"words of new text of the kind, an estimated {reduced.otherwise:.1%} are split otherwise.\n")
+
+
+def megabytes(folder: Path) -> float:
+    """Of the files that a model is loaded from."""
+    files = {path for pattern in pretrained.FILES for path in folder.glob(pattern)}
+    return round(sum(path.stat().st_size for path in files) / 1e6, 1)
+
+
+def report_table(report: dict) -> str:
+    rows = [["subwords", *report["subwords"]], ["MB", *report["megabytes"]],
+            *([f"F1 {lang}", *(f"{100 * f1:.2f}" for f1 in both)] for lang, both in report["f1"].items())]
+    return tabulate([["", "before", "after"], *rows], tablefmt="plain", disable_numparse=True,
+                    colalign=["left", "right", "right"])
+
+
+# ---- the words
+
+
+def words_of_files(patterns: list[str]) -> Iterator[list[str]]:
+    """The words of each text in files as `evaluate.py tag --input` reads them; rows that hold no text are left out."""
+    for pattern in patterns:
+        for path in matching(pattern, "--text"):
+            for shard in shards_of(Path(path)):
+                for block in blocks(shard, None):
+                    for place, value in enumerate(block.values):
+                        try:
+                            yield [] if place in block.problems else [w.text for w in text_of(value, False).words]
+                        except ValueError:
+                            continue
+
+
+def words_of_data(trained: Trained, langs: list[str] | None) -> Iterator[list[str]]:
+    """The words of all sentences in `langs`, of every split; by default those that the run has read."""
+    options = trained.options
+    wanted = dict.fromkeys(SPLITS, langs or options.eval_langs)
+    if langs is None:
+        wanted["train"] = list(dict.fromkeys([*options.train_langs, *(options.pseudo_langs or [])]))
+        wanted["validation"] = options.validation_langs or options.eval_langs
+    alone = len({lang for langs in wanted.values() for lang in langs}) == 1
+    for split, own in wanted.items():
+        for rows in corpora.unlabelled(options, own, trained.tags, split, alone).values():
+            yield from rows["tokens"]
+
+
+def test_rows(trained: Trained, langs: list[str], split: str) -> dict[str, Dataset]:
+    """The labelled sentences to score."""
+    corpus, _ = corpora.load(replace(trained.options, tags=list(trained.tags.names)), {split: langs})
+    return corpus[split]
