@@ -1,7 +1,8 @@
 """The plots of a report, made for print: 7 inches wide, units on every axis, one colour and one marker per language.
 
-The colours are Okabe and Ito's (Color Universal Design, 2008), which colour-blind readers can tell apart; markers do so
-in black and white. F1 is always in points (100 = perfect).
+Each is written twice: as PNG, which every viewer shows, and as SVG, which is sharp at any size. The same results give
+the same files. The colours are Okabe and Ito's (Color Universal Design, 2008), which colour-blind readers can tell
+apart; markers do so in black and white. F1 is always in points (100 = perfect).
 """
 
 import math
@@ -9,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -175,9 +177,11 @@ def panels(langs: Sequence[str], lines: Mapping[str, Mapping[str, Line]], x: str
 
 
 def save(figure: Figure, path: Path) -> np.ndarray:
-    """Write a PNG; returns the image as (height, width, 3) uint8 for TensorBoard."""
+    """Write a PNG and, next to it, an SVG; returns the image as (height, width, 3) uint8 for TensorBoard."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     image = np.asarray(canvas.buffer_rgba())[..., :3].copy()
     imsave(path, image, dpi=DPI)
+    with matplotlib.rc_context({"svg.hashsalt": "ner"}):  # without a salt, ids are random
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
     return image

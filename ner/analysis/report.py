@@ -1,4 +1,4 @@
-"""Tables and plots for many runs: REPORT.md, figures/*.png, and the same for TensorBoard in report/.
+"""Tables and plots for many runs: REPORT.md, figures/ (PNG and SVG), and the same for TensorBoard in report/.
 
 Everything comes from the runs' results.json and predictions, so a report takes seconds and needs no model. Only the
 data table reads the data again; it is left out if they are missing. Unfinished runs are dashes. Published results are
@@ -60,7 +60,8 @@ def write_report(folder: Path, planned: Mapping[str, Options]) -> list[Path]:
     writer = board.open_board(folder / "report")
     board.log_summary(writer, text, images)
     writer.close()
-    return [folder / "REPORT.md", *(folder / "figures" / f"{name}.png" for name in drawn), folder / "report"]
+    return [folder / "REPORT.md", *(folder / "figures" / f"{name}.{kind}" for name in drawn for kind in ("png", "svg")),
+            folder / "report"]
 
 
 def picture(drawn: dict, name: str, figure: plots.Figure, text: str) -> str:
@@ -78,7 +79,8 @@ def matrix_part(rows: Matrix, langs: Sequence[str], drawn: dict) -> str:
              markdown_table(["fine-tuned on", *langs],
                             [[label, *map(points, row.values())] for label, row in ours.items()])]
     if ours:
-        parts.append(picture(drawn, "f1_matrix", plots.heat_map(shown, langs), "F1 by training and test language"))
+        parts.append(picture(drawn, "f1_matrix", plots.heat_map(shown, langs),
+                             "Heat map of test F1 by training and test language, the values of the table above"))
     if theirs:
         parts.append(notes.against_published(ours, theirs, langs))
         parts.append(notes.why(rows, ours, theirs, langs))
@@ -116,7 +118,7 @@ def curve_part(runs: Sequence[ReportedRun], rows: Matrix, langs: Sequence[str], 
     text = notes.crossing_text(lang, source, f1, level, crossing, theirs) if level else ""
     return "\n".join([f"## Learning curve: {lang}\n",
                       picture(drawn, f"learning_curve_{board.tag_part(lang)}", figure,
-                              f"F1 by number of labelled sentences, {lang}"),
+                              f"Line chart of F1 on {lang} by labelled sentences, the values of the table below"),
                       markdown_table(header, [line[: len(header)] for line in lines]), text])
 
 
@@ -136,9 +138,9 @@ def training_part(runs: Sequence[ReportedRun], langs: Sequence[str], drawn: dict
     return "\n".join([
         "## Training curves\n",
         picture(drawn, "validation_f1", plots.panels(langs, f1, "epoch", "validation F1 (points)"),
-                "validation F1 by epoch"),
+                "Line charts of validation F1 by epoch, one per run, a line per language"),
         picture(drawn, "loss", plots.panels(langs, loss, "epoch", "loss (nats per word)", black="training"),
-                "loss by epoch, training (mean over the epoch, with dropout) and validation")])
+                "Line charts of the loss by epoch, training (mean over the epoch, with dropout) and validation")])
 
 
 def runs_part(runs: Sequence[ReportedRun], langs: Sequence[str]) -> str:
@@ -199,7 +201,8 @@ def calibration_part(runs: Sequence[ReportedRun], rows: Matrix, langs: Sequence[
     if diagrams and len(langs) <= MANY:
         figure = plots.panels(langs, diagrams, "confidence (probability of the predicted tag)", "accuracy",
                                 diagonal=True)
-        parts.append(picture(drawn, "reliability", figure, "accuracy by confidence"))
+        parts.append(picture(drawn, "reliability", figure,
+                             "Line charts of accuracy by confidence, one per run, a line per language"))
         parts.append(f"Below the diagonal: overconfident. Bins with fewer than {FEWEST_WORDS} words are left out.\n")
     return "\n".join(parts)
 

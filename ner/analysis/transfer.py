@@ -29,7 +29,8 @@ def transfer_part(runs: Sequence[ReportedRun], langs: Sequence[str], drawn: dict
     compared = against({run.name: ours[run.label] for run in zero_shot(runs)}, published) if published else ""
     text = "Micro F1 on the test sets in points, with 95 % bootstrap intervals over sentences.\n"
     return "\n".join(["## F1 by language\n", text, markdown_table(header, [*lines, means]),
-                      "![F1 by language](figures/languages.png)\n", *([compared] if compared else [])])
+                      "![Dot plot of test F1 by language, the values of the table above](figures/languages.png)\n",
+                      *([compared] if compared else [])])
 
 
 def zero_shot(runs: Sequence[ReportedRun]) -> list[ReportedRun]:

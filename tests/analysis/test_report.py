@@ -171,10 +171,28 @@ def test_files_and_tensorboard_hold_the_same(whole):
     names = {path.stem for path in written if path.suffix == ".png"}
     assert names == {"f1_matrix", "learning_curve_fr", "validation_f1", "loss", "reliability"}
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in written if path.suffix == ".png")
+    assert {path.stem for path in written if path.suffix == ".svg"} == names and all(path.exists() for path in written)
     events = EventAccumulator(str(study / "report"))
     events.Reload()
     assert set(events.Tags()["images"]) == {f"report/{name}" for name in names}
     assert set(re.findall(r"\(figures/(\w+)\.png\)", (study / "REPORT.md").read_text())) == names
+
+
+@pytest.mark.slow
+def test_the_same_results_give_the_same_pictures(whole, monkeypatch):
+    """Bytes, at any time; every picture is sharp, says in words what it shows, and asks nothing of the network."""
+    study, _ = whole
+    pictures = {path: path.read_bytes() for path in (study / "figures").iterdir()}
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")  # what matplotlib takes for the time
+    report.write_report(study, planned())
+    assert {path: path.read_bytes() for path in (study / "figures").iterdir()} == pictures
+    for path, content in pictures.items():
+        if path.suffix == ".svg":
+            text = content.decode()
+            assert text.startswith("<?xml") and "date" not in text and "<path" in text and len(text) < 300_000, path
+            assert not re.search(r'href="(?!#|data:)', text), path
+    alternatives = re.findall(r"!\[(.*?)\]", (study / "REPORT.md").read_text())
+    assert len(set(alternatives)) == len(pictures) // 2 and all(len(words.split()) > 5 for words in alternatives)
 
 
 def test_results_of_several_seeds_show_their_deviation_and_hide_the_single_runs(tmp_path):
