@@ -1,5 +1,6 @@
 """Files are complete or absent, whatever happens while they are written."""
 
+import hashlib
 import os
 import signal
 import stat
@@ -65,3 +66,13 @@ def test_writers_of_the_same_file_do_not_disturb_each_other(tmp_path):
 
 def synced(status: os.stat_result):
     return "folder" if stat.S_ISDIR(status.st_mode) else status.st_size
+
+
+def test_checksum_of_ends(tmp_path):
+    """The first and the last bytes count, those between them do not; short files count whole."""
+    def of(content):
+        (tmp_path / "file").write_bytes(content)
+        return files.checksum_of_ends(tmp_path / "file", size=3)
+
+    assert of(b"abc--xyz") == of(b"abc++xyz") == hashlib.sha256(b"abcxyz").hexdigest()
+    assert len({of(content) for content in (b"abc--xyz", b"abd--xyz", b"abc--xyy", b"ab", b"a", b"")}) == 6

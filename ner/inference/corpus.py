@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ner.data.blocks import Block, blocks, writer
 from ner.data.shards import Shard
-from ner.files import whole_file, write_whole
+from ner.files import checksum_of_ends, whole_file, write_whole
 from ner.inference.tagger import Prepared, Tagger
 from ner.inference.trained import weights_checksum
 from ner.options import UserError
@@ -55,6 +55,7 @@ def tag_shard(tagger: Tagger, shard: Shard, parts: Iterator[tuple[Block, Prepare
     """Write one shard; what is in it."""
     rows = words = wrong = 0
     types: Counter[str] = Counter()
+    ends = checksum_of_ends(shard.path)
     with written(path) as temporary, writer(temporary, path.suffix[1:]) as write, in_order() as submit:
         for block, ready in parts:
             bad = [place for place, error in enumerate(ready.errors) if error]
@@ -71,7 +72,7 @@ def tag_shard(tagger: Tagger, shard: Shard, parts: Iterator[tuple[Block, Prepare
             submit(finish)
             rows, words, wrong = rows + len(ready.texts), words + len(found.labels), wrong + len(bad)
             show(len(ready.texts), len(found.labels))
-    return {"input": str(shard.path), "bytes": shard.size, "rows": rows, "words": words,
+    return {"input": str(shard.path), "bytes": shard.size, "ends": ends, "rows": rows, "words": words,
             "entities": dict(sorted(types.items())), "errors": wrong}
 
 
@@ -159,8 +160,14 @@ def claim(folder: Path, job: dict, shards: list[Shard], rank: int) -> None:
             raise UserError(f"{folder}: was tagged with {name} {known.get(name)}, not {value}; repeat that command or "
                             f"name another --output")
     for shard in shards:
-        if record_path(folder, shard).exists() and record_of(folder, shard)["bytes"] != shard.size:
+        if record_path(folder, shard).exists() and is_changed(shard, record_of(folder, shard)):
             raise UserError(f"{shard.path}: has changed since it was tagged; name another --output")
+
+
+def is_changed(shard: Shard, record: dict) -> bool:
+    """Whether the file differs in its size, or in its first or last bytes, from what was tagged. Its time says nothing:
+    a copy has another one."""
+    return record["bytes"] != shard.size or record.get("ends") != checksum_of_ends(shard.path)
 
 
 def output(folder: Path, shard: Shard, form: str | None) -> Path:

@@ -183,8 +183,12 @@ def test_another_job_is_refused(model, tmp_path, capsys):
     argmax.trained = argmax.trained._replace(options=replace(argmax.trained.options, decode="argmax"))
     with pytest.raises(UserError, match="was tagged with decode viterbi, not argmax"):
         corpus.tag_corpus(argmax, shards.find_shards([str(path)]), out)
-    path.write_text("Anna und\n")
-    assert "a.txt: has changed since it was tagged" in refused(capsys, *arguments)
+    for changed in ("Anna und\n", "Bern\n", "Anna"):
+        path.write_text(changed)
+        assert "a.txt: has changed since it was tagged" in refused(capsys, *arguments)
+    path.write_text("Anna\n")
+    os.utime(path, (0, 0))
+    assert call(capsys, *arguments)[0] == 0, "the same file of another time, as a copy has it"
     assert outcome(out) == before
 
 
