@@ -1,10 +1,12 @@
 """A batch of columns in, the same columns with entities out: for the engines that share rows among processes."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import torch
 from accelerate import Accelerator
 
 from ner.data.encoded import Encoded
@@ -14,6 +16,8 @@ from ner.inference.tag import Text
 from ner.inference.trained import Trained, load, options_of, predicted
 from ner.options import UserError, shown
 from ner.training import machine
+
+IMPORTED_BY = os.getpid()
 
 
 class Prepared(NamedTuple):
@@ -47,6 +51,8 @@ class Tagger:
 
     @cached_property
     def trained(self) -> Trained:
+        if os.getpid() != IMPORTED_BY:  # forked: without its parent's threads, for which OpenMP would wait forever
+            torch.set_num_threads(1)
         return load(self.model, self.accelerator, self.model_revision)
 
     def __call__(self, columns: Mapping[str, Sequence]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from datasets import Dataset
 
 import evaluate
@@ -306,7 +307,11 @@ def test_a_disk_that_is_full(model, tmp_path, monkeypatch):
 def test_datasets_map_with_two_processes(model):
     texts = random_texts(40)
     tagger = Tagger(model)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)  # once there are threads, a forked process waits for them, unless it uses one
+    torch.ones(600, 600) @ torch.ones(600, 600)
     alone = tagger({"text": texts})
+    torch.set_num_threads(threads)
     rows = Dataset.from_dict({"id": list(range(40)), "text": texts}).map(tagger, batched=True, batch_size=9, num_proc=2)
     assert rows["id"] == list(range(40)) and rows["text"] == texts and rows["error"] == [None] * 40
     assert list(rows["entities"]) == alone["entities"]
