@@ -158,7 +158,7 @@ def run_export(args) -> None:
     check_output(folder := Path(args.output))
     has_data = is_run(args.model) or args.data_dir is not None or args.dataset is not None
     if args.text is None and not has_data:
-        raise UserError(f"{args.model}: is no run that knows its data; expected --text, --data_dir or --dataset")
+        raise UserError(f"{args.model}: is not a run that knows its data; expected --text, --data_dir or --dataset")
     accelerator = machine.accelerator(replace(options_of(args.model), device=args.device))
     if accelerator.num_processes > 1:
         raise UserError(f"export: was started as {accelerator.num_processes} processes; expected one")

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import evaluate
 from ner.training import machine
 from tests.helpers import doubles
+from tests.helpers.commands import call, refused
 from tests.helpers.corpora import CORPUS, write_hub
 from tests.helpers.folders import TAGS, lexicon_folder, tiny_folder
 from tests.helpers.known import SENTENCES, make_run, write_data
@@ -40,20 +40,6 @@ def run(tmp_path_factory):
         write_data(folder / "data", lang)
         write_data(folder / "data", lang, "validation", SENTENCES[:1])
     return make_run(folder / "known", folder / "data", decode="argmax")
-
-
-def call(capsys, *argv):
-    """Exit status, standard output and error of evaluate.py."""
-    status = evaluate.main([str(word) for word in argv])
-    return status, *capsys.readouterr()
-
-
-def refused(capsys, *argv):
-    """The one sentence with which evaluate.py refuses."""
-    status, _, error = call(capsys, *argv)
-    lines = [line for line in error.splitlines() if line.startswith("evaluate.py: ")]
-    assert status == 2 and len(lines) == 1 and error.rstrip().endswith(lines[0]), error
-    return lines[0]
 
 
 def read(folder):

@@ -128,7 +128,7 @@ def model_card(results: dict) -> str:
     data = f"[{source}](https://huggingface.co/datasets/{hub})" if hub else f"`{source}`"
     encoder = f"[{base}](https://huggingface.co/{base})" if base else f"`{base_name(options['model'])}` (a folder)"
     encoder += ", decoded from 4-bit weights," if options["model"] == BUILTIN else ""
-    pseudo = train.get("pseudo")
+    pseudo, average = train.get("pseudo"), train.get("average", {})
     amount = f"{train['sentences']:,} sentences ({', '.join([*train['langs'], *(pseudo or {}).get('languages', [])])}) "
     amount += f"of {data}."
     if options.get("fractions"):
@@ -146,6 +146,8 @@ def model_card(results: dict) -> str:
         "F1, precision and recall are micro averages (seqeval, default mode); strict F1 uses its strict mode (IOB2).",
         *([LEGAL] if options.get("decode") == "viterbi" else []),
         "## Training data", amount, "## Recipe", f"```yaml\n{yaml_dump(recipe, sort_keys=False)}```",
+        *([f"The weights are the mean of {len(average['updates'])} snapshots of the run."]
+          if average.get("kept") else []),
         f"{machine.described(results['machine'])}.",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items() if version),
         "## Use", USE.replace("MODEL", options.get("push_to_hub") or "MODEL"), "## Limits", limits(options, scores),

@@ -27,8 +27,6 @@ KEPT = 2
 GPUS = ("cuda", "mps")  # kinds of device with random numbers of their own
 MANIFEST, STATE = "manifest.json", "state.json"
 OTHERS = ("best", "mean")  # of the selected epoch, of the snapshots
-
-
 Weights = dict[str, dict[str, torch.Tensor]]  # sets of weights by the parameter's name, each with a name
 
 
@@ -135,8 +133,8 @@ def add_evaluation(folder: Path, accelerator: Accelerator, progress: Progress, o
         path = folder / f"step-{progress.step}"
         state = json.loads((path / STATE).read_text(encoding="utf-8")) | {"progress": dataclasses.asdict(progress)}
         sums = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        kept = {name: sums[name] for name in sums.keys() - {STATE, *files_of(others)}}
-        write_folder(path, files_of(others), state, kept)
+        new = files_of(others)
+        write_folder(path, new, state, {name: sums[name] for name in sums if name not in (STATE, *new)})
     accelerator.wait_for_everyone()
 
 

@@ -328,3 +328,11 @@ def test_a_repository_that_was_there_with_another_visibility(hub, model, private
 def test_a_repository_that_was_there(hub, model):
     hub.private = True
     assert upload(model, hub.url, "").stdout == f"{hub.url}/{REPOSITORY}\n" and len(hub.files) == 3
+
+
+def test_a_card_says_whether_the_weights_are_a_mean():
+    results = made(TWO)
+    assert "snapshots of the run" not in model_card(results)
+    for kept, count in ((True, 1), (False, 0)):
+        results["train"]["average"] = {"updates": [3, 5, 8], "kept": kept}
+        assert model_card(results).count("The weights are the mean of 3 snapshots of the run.") == count

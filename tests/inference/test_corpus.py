@@ -14,13 +14,12 @@ import pytest
 import torch
 from datasets import Dataset
 
-import evaluate
 from ner.data import blocks, shards
 from ner.inference import corpus
 from ner.inference.tag import MAX_CHARACTERS
 from ner.inference.tagger import Tagger
 from ner.options import UserError
-from tests.helpers import runs
+from tests.helpers import commands, runs
 from tests.helpers.folders import LEXICON, lexicon_folder
 
 TEXTS = ["Anna Keller wohnt in Bern.", "", "und", "Genf"]
@@ -33,16 +32,11 @@ def model(tmp_path_factory):
 
 
 def call(capsys, *argv):
-    status = evaluate.main(["tag", *map(str, argv)])
-    return status, *capsys.readouterr()
+    return commands.call(capsys, "tag", *argv)
 
 
 def refused(capsys, *argv):
-    """The one sentence with which it refuses."""
-    status, _, error = call(capsys, *argv)
-    found = [line for line in error.splitlines() if line.startswith("evaluate.py: ")]
-    assert status == 2 and len(found) == 1, error
-    return found[0]
+    return commands.refused(capsys, "tag", *argv)
 
 
 def lines(path):
@@ -311,8 +305,8 @@ def test_datasets_map_with_two_processes(model):
     torch.set_num_threads(2)  # once there are threads, a forked process waits for them, unless it uses one
     torch.ones(600, 600) @ torch.ones(600, 600)
     alone = tagger({"text": texts})
-    torch.set_num_threads(threads)
     rows = Dataset.from_dict({"id": list(range(40)), "text": texts}).map(tagger, batched=True, batch_size=9, num_proc=2)
+    torch.set_num_threads(threads)
     assert rows["id"] == list(range(40)) and rows["text"] == texts and rows["error"] == [None] * 40
     assert list(rows["entities"]) == alone["entities"]
     assert any(alone["entities"])

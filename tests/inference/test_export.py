@@ -14,29 +14,16 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
-import evaluate
 from ner.data import alignment
 from ner.inference import export, trim
 from ner.inference.trained import load, options_of
 from ner.options import Options, as_recipe
+from tests.helpers.commands import call, refused
 from tests.helpers.folders import WORDS, opened, tiny_folder
 from tests.helpers.known import make_run, write_data
 
 FAMILIES = ("xlm-roberta", "camembert", "bert")
 TEXT = [["Anna", "wohnt", "in", "Genf", "."], ["fährt", "nach", "Bern", "xyz"], ["Bern"]]
-
-
-def call(capsys, *argv):
-    status = evaluate.main([str(word) for word in argv])
-    return status, *capsys.readouterr()
-
-
-def refused(capsys, *argv):
-    """The one sentence with which it refuses."""
-    status, _, error = call(capsys, *argv)
-    found = [line for line in error.splitlines() if line.startswith("evaluate.py: ")]
-    assert status == 2 and len(found) == 1 and "Traceback" not in error, error
-    return found[0]
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -227,7 +214,7 @@ def test_languages_bring_all_their_splits(run, tmp_path, capsys):
 def test_a_model_from_elsewhere(run, tmp_path, capsys):
     (tmp_path / "a.txt").write_text("Anna wohnt in Bern.\n")
     argv = ("export", run / "model", "--output", tmp_path / "out")
-    assert "is no run that knows its data; expected --text, --data_dir or --dataset" in refused(capsys, *argv)
+    assert "is not a run that knows its data; expected --text, --data_dir or --dataset" in refused(capsys, *argv)
     assert call(capsys, *argv, "--text", tmp_path / "a.txt")[0] == 0
     assert json.loads((tmp_path / "out" / "export.json").read_text())["f1"] == {}
     assert call(capsys, "tag", tmp_path / "out", "Anna in Bern")[1] == "Anna\tB-PER\nin\tO\nBern\tB-LOC\n"
