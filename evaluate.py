@@ -3,7 +3,9 @@
 import os
 import signal
 import sys
+from collections import deque
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from ner.experiment.cli import command_line_values, read_arguments, refuse_control_characters
@@ -78,18 +80,29 @@ def run_tag(args) -> None:
         raise UserError(f"{given[0]}: expected --input with it")
     if not args.text:
         raise UserError("the following arguments are required: TEXT ... or --input; see --help")
-    from ner.inference import tag, terminal
+    from ner.experiment.folder import check_output
+    from ner.inference import page, tag, terminal
     from ner.inference.trained import load, options_of
     from ner.training import machine
 
+    if args.html is not None:
+        check_output(Path(args.html), "--html")
     accelerator = machine.accelerator(replace(options_of(args.model), device=args.device))
     trained = load(args.model, accelerator, args.model_revision)
     lines, source = (tag.lines(sys.stdin), "standard input:") if args.text == ["-"] else (args.text, "text ")
     texts = tag.read_texts(lines, source, args.pretokenized)
+    parts = ([tag.without_doubtful(one, args.threshold) for one in tag.tag(trained, part, accelerator)]
+             for part in tag.batches(texts))
+    if args.html is not None:
+        found = chain.from_iterable(parts)
+        if accelerator.is_main_process:
+            page.write_tagged(Path(args.html), f"Entities found by {Path(args.model).name}", found, trained.tags.types)
+            print(f"{args.html}: the texts with their entities")
+        deque(found, maxlen=0)  # all processes take part in tagging
+        return accelerator.end_training()
     colour = terminal.takes_colour(sys.stdout) and not args.subwords
-    for number, part in enumerate(tag.batches(texts)):
-        for place, tagged in enumerate(tag.tag(trained, part, accelerator)):
-            tagged = tag.without_doubtful(tagged, args.threshold)
+    for number, part in enumerate(parts):
+        for place, tagged in enumerate(part):
             if args.jsonl:
                 shown = tag.as_json(tagged)
             elif colour:
@@ -105,8 +118,8 @@ def run_tag(args) -> None:
 
 def tag_files(args) -> None:
     """From files to files, in this process's share of the shards."""
-    if args.text or args.jsonl or args.subwords:
-        raise UserError("--input: expected neither TEXT nor --jsonl nor --subwords with it")
+    if args.text or args.jsonl or args.subwords or args.html:
+        raise UserError("--input: expected neither TEXT nor --jsonl, --subwords or --html with it")
     if args.output is None:
         raise UserError("--input: expected --output, a folder, with it")
     from ner.data.shards import find_shards

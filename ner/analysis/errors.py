@@ -136,8 +136,7 @@ def write_errors(folder: Path, title: str, split: str, analyses: dict[str, Analy
     parts = [page.Part(lang, [transposed(KINDS_HEADER, one.kinds), (("tag", *loss), one.tags),
                               (("subword", *loss), one.subwords[:SUBWORDS_SHOWN])],
                        one.confusion, chosen[lang][:shown], len(chosen[lang])) for lang, one in analyses.items()]
-    text = page.render(title, parts, tags, contains)
-    (folder / "errors.html").write_text(text, encoding="utf-8", errors="xmlcharrefreplace", newline="\n")
+    page.write_errors_page(folder / "errors.html", title, parts, tags, contains)
 
 
 def transposed(header: Sequence[str], rows: Sequence[tuple]) -> tuple[tuple, list[tuple]]:

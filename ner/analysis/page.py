@@ -1,20 +1,15 @@
-"""The HTML page of the error analysis: a single file without scripts, readable on a phone and in print.
-
-The template (page.html) escapes all text from the data, and a content security policy forbids every request, so that no
-sentence can do harm. For sorting and filtering there are the TSV files.
-"""
+"""The HTML page of the error analysis (templates/errors.html). For sorting there are the TSV files."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ner.evaluation.predictions import TaggedSentence
+from ner.html import write_page
 from ner.tags import UNANNOTATED, TagSet, spans
 
-HUES = (212, 28, 140, 330, 265, 185, 52, 0)  # degrees; with more types they repeat, slightly shifted
 SHOWN_LOSS = 0.6931  # nats: the gold tag was less likely than all others together
 
 
@@ -38,14 +33,10 @@ class MarkedWord(NamedTuple):
     closes: str | None
 
 
-def render(title: str, parts: list[Part], tags: TagSet, contains: str | None) -> str:
+def write_errors_page(path: Path, title: str, parts: list[Part], tags: TagSet, contains: str | None) -> None:
     """The whole page."""
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True,
-                              undefined=StrictUndefined, keep_trailing_newline=True)
-    hues = [HUES[i % len(HUES)] + 20 * (i // len(HUES)) for i in range(len(tags.types))]
-    return environment.get_template("page.html").render(
-        title=title, parts=[part._replace(confusion=part.confusion.tolist()) for part in parts], tags=tags.names,
-        types=tags.types, hues=hues, contains=contains, shown_loss=SHOWN_LOSS, marked=marked, number=number)
+    write_page(path, "errors.html", title, tags.types, tags=tags.names, contains=contains, shown_loss=SHOWN_LOSS,
+               parts=[part._replace(confusion=part.confusion.tolist()) for part in parts], marked=marked, number=number)
 
 
 def number(value: int | float) -> str:

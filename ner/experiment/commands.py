@@ -48,6 +48,8 @@ def parser(description: str) -> Parser:
     form.add_argument("--jsonl", action="store_true",
                       help="one JSON line per text: entities with character offsets and scores")
     form.add_argument("--subwords", action="store_true", help="table of subwords with id, word number and tag")
+    form.add_argument("--html", metavar="FILE",
+                      help="a page to read and to send: the texts with marked entities, their types and scores")
     pseudo = add("pseudo", "tag sentences for another model to train on", "\nTheir own tags are not used. "
                  "train.py does the same within a run: --teacher, --pseudo_langs.")
     add_model(pseudo)

@@ -41,13 +41,14 @@ def check_folder(folder: Path, options: Options) -> None:
             raise UserError(f"{folder}: has a {part}/ that is not from a run; name another output_dir or move it")
 
 
-def check_output(path: Path) -> None:
-    """``UserError`` if a new file or folder cannot be written there: better now than after the work."""
+def check_output(path: Path, option: str = "--output") -> None:
+    """``UserError`` if a new file or folder cannot be written there: better now than after the work. `option`: where
+    its name is from."""
     if os.path.lexists(path):
-        raise UserError(f"{path}: already exists, perhaps with your edits; name another --output")
+        raise UserError(f"{path}: already exists, perhaps with your edits; name another {option}")
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not (above.is_dir() and os.access(above, os.W_OK)):
-        raise UserError(f"{path}: {above} is not a writable folder; name another --output")
+        raise UserError(f"{path}: {above} is not a writable folder; name another {option}")
 
 
 def is_finished(folder: Path) -> bool:

@@ -207,8 +207,8 @@ def test_the_page_marks_entities_with_their_type_and_closes_every_mark(written):
     text = (written / "errors.html").read_text(encoding="utf-8")
     assert text.count("<mark") == text.count("</mark>") == 3 + 2 + 6
     line = text[text.index('id="l0"') : text.index('id="l1"')]
-    assert '<span dir="auto">in <mark class="t2">Bern<small>LOC</small></mark></span>' in line
-    assert '<mark class="t1"><span class="wrong">Bern</span><sub>4.0</sub><small>ORG</small></mark>' in line
+    assert '<span dir="auto">in <mark class="t2">Bern<small dir="ltr">LOC</small></mark></span>' in line
+    assert '<mark class="t1"><span class="wrong">Bern</span><sub>4.0</sub><small dir="ltr">ORG</small></mark>' in line
 
 
 def test_an_inside_tag_without_a_beginning_opens_an_entity_on_the_page():
