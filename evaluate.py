@@ -184,7 +184,7 @@ def run_export(args) -> None:
 
 
 def run_errors(args) -> None:
-    from ner.analysis import errors
+    from ner.analysis import errors, kinds
 
     if args.sentences < 0:
         raise UserError(f"--sentences: expected at least 0, found {args.sentences}")
@@ -195,7 +195,7 @@ def run_errors(args) -> None:
         errors.write_errors(folder, f"Errors of {name}, {args.split}", args.split, analyses, trained.tags,
                             args.contains, args.sentences)
         for lang, one in analyses.items():
-            print(f"{lang}\n{errors.columns(errors.KINDS_HEADER, one.kinds)}\n")
+            print(f"{lang}\n{errors.columns(kinds.KINDS_HEADER, one.kinds)}\n")
         print(f"{folder}: errors.html, tables (.tsv), confusion matrices (.png), TensorBoard events")
     accelerator.end_training()
 

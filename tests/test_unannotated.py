@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ner.analysis import errors, suspects
+from ner.analysis import kinds, suspects
 from ner.data import corpora, encoded
 from ner.data.alignment import IGNORED
 from ner.data.encoded import Encoded
@@ -86,7 +86,7 @@ def test_the_analyses_leave_them_out():
     data, answers = made()
     tagged = predictions.sentences(data, answers, TAGS)
     assert annotated(tagged[0]).words == ["Ada", "Keller", "in", "Bern"] and annotated(tagged[1]).words == []
-    rows = errors.kind_table(((one.gold, one.predicted) for one in map(annotated, tagged)), TAGS.types)
+    rows = kinds.kind_table(((one.gold, one.predicted) for one in map(annotated, tagged)), TAGS.types)
     assert rows[-1] == ("all", 2, 1, 1, 0, 0, 0, 1, 0)
     assert [one.sentence.row for one in suspects.suspects(tagged)] == [0]
 

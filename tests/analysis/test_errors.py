@@ -1,5 +1,6 @@
 """Tables and page of the error analysis: small exact examples, the published counts, sentences that try to escape."""
 
+import itertools
 import json
 import random
 import re
@@ -12,8 +13,9 @@ from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ner.analysis import errors
-from ner.analysis.errors import containing, kind_table, loss_table, pairs
-from ner.analysis.page import marked
+from ner.analysis.errors import containing, loss_table
+from ner.analysis.kinds import KINDS, kind_table, pairs
+from ner.analysis.page import errors_of, level, marked
 from ner.data import corpora
 from ner.data.alignment import Window
 from ner.data.encoded import Encoded, encode
@@ -215,6 +217,63 @@ def test_an_inside_tag_without_a_beginning_opens_an_entity_on_the_page():
     tags = ["I-PER", "I-LOC", "I-LOC"]
     found = marked(TaggedSentence(["a", "b", "c"], tags, tags, [0.0, 1.0, 2.0]), tags, False)
     assert found == [("PER", "a", False, None, "PER"), ("LOC", "b", False, None, None), (None, "c", False, None, "LOC")]
+
+
+def test_the_wrong_entities_of_a_sentence():
+    gold = "B-PER I-PER O B-LOC O B-ORG O ? B-LOC".split()
+    predicted = "B-PER O O B-ORG O B-ORG B-LOC B-PER O".split()
+    words, confidence = list("abcdefghi"), [0.25, 0.75, 1.0, 0.5, 1.0, 0.6, 0.9, 1.0, 0.95]
+    found = errors_of(TaggedSentence(words, gold, predicted, [0.0] * 9, confidence))
+    assert found == [("type", ("LOC", "ORG"), "d", 0.5), ("boundary", ("PER",), "a b", 0.25),
+                     ("missed", ("LOC",), "i", 0.95), ("spurious", ("LOC",), "g", 0.9)]
+    assert [level(one.confidence) for one in found] == [1, 0, 2, 2] and level(1.0) == 2 and level(0.0) == 0
+
+
+CHOICE = re.compile(r"^:root((?::has\(#\w+:checked\))+) li:not\(:has\(((?:\.\w+)+)\)\),?$", re.MULTILINE)
+
+
+def test_the_buttons_leave_sentences_with_one_error_that_is_all_of_what_they_say(tmp_path):
+    """What a browser shows by the page's rules, for each way to press the buttons, and what it should show."""
+    rng = random.Random(0)
+    gold, predicted = ([[rng.choice(TAGS.names) for _ in range(4)] for _ in range(60)] for _ in range(2))
+    tagged = Predictions(*(np.array(values) for values in (
+        [TAGS.ids[tag] for tags in predicted for tag in tags], [1.0] * 240, [rng.random() for _ in range(240)],
+        [0] * 240)))
+    found = errors.analyse(encoded([["a", "b", "c", "d"]] * 60, gold), tagged, TAGS, Subwords())
+    errors.write_errors(tmp_path, "t", "validation", {"de": found}, TAGS)
+    text = (tmp_path / "errors.html").read_text(encoding="utf-8")
+    rules = [(set(re.findall(r"#(\w+)", buttons)), set(classes[1:].split("."))) for buttons, classes in
+             CHOICE.findall(text)]
+    items = [[set(one.split()) for one in re.findall(r'class="error ([^"]*)"', item)]
+             for item in re.findall("<li>.*?</li>", text, re.DOTALL)]
+    ids = re.findall(r'<input type="radio" name="(\w)" value="(\d+)" id="(\w+)">([^<]*)</label>', text)
+    assert [name for letter, _, _, name in ids if letter == "k"] == list(KINDS[1:]) and len(items) == 60
+    assert [name for letter, _, _, name in ids if letter == "e"] == ["PER", "ORG", "LOC"]
+    bounds = {"c0": (0, 0.5), "c1": (0.5, 0.9), "c2": (0.9, 2)}
+    names = {id: name for _, _, id, name in ids}
+    counts = set()
+    for chosen in itertools.product(*([None, *(id for letter, _, id, _ in ids if letter == one)] for one in "kec")):
+        pressed = {id for id in chosen if id}
+        shown = [not any(buttons <= pressed and not any(classes <= error for error in item)
+                         for buttons, classes in rules) for item in items]
+        kind, entity, sure = chosen
+        assert shown == [not pressed or any(
+            (kind is None or error.kind == names[kind]) and (entity is None or names[entity] in error.types)
+            and (sure is None or bounds[sure][0] <= error.confidence < bounds[sure][1])
+            for error in errors_of(sentence)) for sentence in found.sentences], chosen
+        counts.add(sum(shown))
+    assert len(counts) > 20 and len(rules) == 6 * 4 * 4 - 1
+
+
+def test_the_buttons_can_be_used_with_a_keyboard_and_a_screen_reader(written):
+    text = (written / "errors.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.tags.count("fieldset") == page.tags.count("legend") == 3
+    assert page.tags.count("input") == page.tags.count("label") == 6 + 4 + 4
+    assert re.findall("<legend>(.*?)</legend><label><input ([^>]*)>all</label>", text) == [
+        (legend, f'type="radio" name="{name}" value="all" checked')
+        for legend, name in (("kind of error", "k"), ("entity type", "e"), ("confidence", "c"))]
+    assert "tabindex" not in text and text.count(" checked") == 3
 
 
 def test_pictures_and_tensorboard(written):

@@ -54,7 +54,9 @@ def test_the_page_shows_them_and_runs_nothing(written):
     text = (written / "errors" / "errors.html").read_bytes().decode()
     page = Page(text)
     assert set(page.tags) <= {"html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "a", "mark",
-                              "span", "sub", "small", "div", "table", "tr", "th", "td", "ol", "li"}
+                              "span", "sub", "small", "div", "table", "tr", "th", "td", "ol", "li", "fieldset",
+                              "legend", "label", "input", "bdi"}
+    assert {value for name, value in page.attributes if name == "type"} == {"radio"}
     assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("src", "action", "formaction")]
     assert all(value.startswith("#") for name, value in page.attributes if name == "href")
     assert all(word in page.text for word in WORDS) and all(kind in page.text for kind in TYPES)
