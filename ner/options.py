@@ -121,8 +121,8 @@ class Options:
                                     in_config=False, changes_result=False)
     device: str = option("auto", "run", "auto (a GPU if there is one), cpu, cuda, or mps (a Mac's GPU)",
                          in_config=False, changes_result=False)
-    mixed_precision: str = option("auto", "run", "auto (the launcher's, or bf16 or fp16 on CUDA), no, bf16 or fp16",
-                                  in_card=True)
+    mixed_precision: str = option("auto", "run", "auto (the launcher's; or bf16 if the processor has instructions for "
+                                  "it; or fp16 on other CUDA GPUs), no, bf16 or fp16", in_card=True)
     deterministic: bool = option(False, "run", "let a GPU use only algorithms that give the same numbers every time "
                                  "(slower)", changes_result=False)
     log_every: int = option(10, "run", "optimizer steps between points of the training curves",

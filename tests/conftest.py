@@ -1,6 +1,7 @@
 """What all tests need: the CPU, and threads that wait asleep; and what several need: the folder with the real data."""
 
 import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     os.environ["ACCELERATE_USE_CPU"] = "true"  # no variable hides a Mac's GPU from torch, but this one from Accelerate
+    if platform.machine() in ("x86_64", "AMD64"):
+        os.environ["ATEN_CPU_CAPABILITY"] = "avx2"  # fp32 everywhere: with AVX-512, `auto` may be bf16
 
 
 @pytest.fixture(scope="session")

@@ -118,18 +118,25 @@ def precision(wanted: str, device: torch.device) -> str:
         raise UserError("mixed_precision: fp16 needs a GPU; use no or auto")
     if wanted == "bf16" and device.type == "mps" and not torch.backends.mps.is_macos_or_newer(14, 0):
         raise UserError("mixed_precision: bf16 needs macOS 14; use no or fp16")
-    if wanted == "bf16" and device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():
+    if wanted == "bf16" and device.type == "cpu" and not cpu_multiplies_bf16():
         print("warning: this CPU emulates bf16, over 100 times slower than fp32; "
               "use mixed_precision: no", file=sys.stderr)
     return wanted
 
 
 def best_precision(device: torch.device) -> str:
-    """What ``auto`` means where the launcher says nothing: fp32 except on CUDA, where bf16 and fp16 are surely faster.
-    """
+    """What ``auto`` means where the launcher says nothing: the fastest that the device computes itself, but on a Mac's
+    GPU fp32."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "no"
+    return "bf16" if device.type == "cpu" and cpu_multiplies_bf16() else "no"
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether the CPU has instructions for bf16 and PyTorch may use them; ATEN_CPU_CAPABILITY=avx2 forbids it."""
+    found = torch.cpu.get_capabilities()  # without these names on other architectures than x86
+    return (torch.backends.cpu.get_cpu_capability() == "AVX512"
+            and (found.get("avx512_bf16", False) or found.get("amx_bf16", False)))
 
 
 def setting(accelerator: Accelerator) -> dict:

@@ -26,7 +26,7 @@ from tests.helpers.paths import ROOT
 CPU, CUDA, MPS = map(torch.device, ("cpu", "cuda", "mps"))
 KINDS = ("CPU", "GPU without bf16", "GPU with bf16", "macOS 13", "macOS 14")  # of devices
 AUTO = {  # what the launcher asks for -> what becomes of `auto`, by kind; None is refused
-    None: ("no", "fp16", "bf16", "no", "no"), "no": ("no", "fp16", "bf16", "no", "no"),
+    None: ("best", "fp16", "bf16", "no", "no"), "no": ("best", "fp16", "bf16", "no", "no"),
     "bf16": ("bf16", "bf16", "bf16", None, "bf16"), "fp16": (None, *["fp16"] * 4), "fp8": (None,) * 5}
 EXPLICIT = {"no": ("no",) * 5, "bf16": AUTO["bf16"], "fp16": AUTO["fp16"]}  # whatever the launcher asks for
 REFUSED = {"fp16": "mixed_precision: fp16 needs a GPU; use no or auto",
@@ -59,6 +59,31 @@ def test_only_our_own_micro_batches(monkeypatch):
     assert machine.accelerator(Options(mixed_precision="no")).gradient_accumulation_steps == 1
 
 
+def set_cpu(monkeypatch, kernels: str, instructions: dict[str, bool]) -> None:
+    replace(monkeypatch, "torch.backends.cpu.get_cpu_capability", lambda: kernels)
+    replace(monkeypatch, "torch.cpu.get_capabilities", lambda: instructions)
+
+
+@pytest.mark.parametrize("kernels, instructions, expected", [
+    ("AVX512", {"avx512_bf16": True, "amx_bf16": False}, True),
+    ("AVX512", {"avx512_bf16": False, "amx_bf16": True}, True),
+    ("AVX512", {"avx512_bf16": False, "amx_bf16": False}, False),
+    ("AVX2", {"avx512_bf16": True, "amx_bf16": True}, False),
+    ("DEFAULT", {"neon": True}, False)])
+def test_bf16_on_a_cpu(monkeypatch, kernels, instructions, expected):
+    set_cpu(monkeypatch, kernels, instructions)
+    assert machine.cpu_multiplies_bf16() == expected
+    assert machine.best_precision(CPU) == ("bf16" if expected else "no")
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="about x86")
+def test_a_user_can_forbid_it():
+    code = "from ner.training import machine; print(machine.cpu_multiplies_bf16())"
+    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True,
+                             env={**os.environ, "ATEN_CPU_CAPABILITY": "avx2"}).stdout
+    assert printed == "False\n"
+
+
 @pytest.mark.parametrize("wanted, launcher, kind, instructions, visible",
                          list(itertools.product(["auto", *EXPLICIT], AUTO, KINDS, [False, True], [False, True])))
 def test_precision(monkeypatch, capsys, wanted, launcher, kind, instructions, visible):
@@ -70,9 +95,11 @@ def test_precision(monkeypatch, capsys, wanted, launcher, kind, instructions, vi
     replace(monkeypatch, "torch.cuda.is_bf16_supported",
             lambda including_emulation=True: including_emulation or kind == "GPU with bf16" or not on_gpu)
     replace(monkeypatch, "torch.backends.mps.is_macos_or_newer", lambda major, minor: int(kind[-2:]) >= major)
-    replace(monkeypatch, "torch.cpu._is_avx512_bf16_supported", lambda: instructions)
+    set_cpu(monkeypatch, "AVX512", {"avx512_bf16": instructions})
     device = CPU if kind == "CPU" else CUDA if on_gpu else MPS
     expected = (AUTO[launcher] if wanted == "auto" else EXPLICIT[wanted])[KINDS.index(kind)]
+    if expected == "best":
+        expected = "bf16" if instructions else "no"
     if expected is None:
         with pytest.raises(UserError) as error:
             machine.precision(wanted, device)
@@ -85,11 +112,12 @@ def test_precision(monkeypatch, capsys, wanted, launcher, kind, instructions, vi
 
 
 @pytest.mark.parametrize("wanted", ["auto", "cpu"])
-def test_a_run_on_the_cpu_of_a_machine_with_a_gpu_is_in_fp32(monkeypatch, fresh, wanted):
+def test_a_run_on_the_cpu_of_a_machine_with_a_gpu_is_as_on_the_cpu(monkeypatch, fresh, wanted):
     set_launcher(monkeypatch, USE_CPU="true" if wanted == "auto" else None)
     replace(monkeypatch, "torch.cuda.is_available", lambda: True)
     replace(monkeypatch, "torch.cuda.is_bf16_supported", lambda including_emulation=True: True)
     replace(monkeypatch, "torch.accelerator.current_accelerator", lambda check_available: CUDA)
+    set_cpu(monkeypatch, "AVX512", {"avx512_bf16": False})
     accelerator = machine.accelerator(Options(device=wanted))
     assert (accelerator.device, accelerator.mixed_precision) == (CPU, "no")
 
