@@ -8,6 +8,7 @@ from ner.data.encoded import Encoded
 from ner.evaluation import board, per_language, predictions, scoring
 from ner.evaluation.per_language import Scored, metrics_of
 from ner.experiment import publish
+from ner.experiment.card import model_card
 from ner.experiment.folder import write_results
 from ner.experiment.run import Run, selected_epoch
 from ner.files import write_whole
@@ -49,7 +50,7 @@ def updates_of(state: Run, average: dict | None) -> list[int]:
 def finish(state: Run, writer: SummaryWriter, results: dict, scored: dict[str, Scored]) -> None:
     """Write the files of a finished run; results.json last, because it marks the run as finished."""
     print(f"\ntest\n{per_language.f1_table(scored)}")
-    write_whole(state.folder / "model" / "README.md", publish.model_card(results))
+    write_whole(state.folder / "model" / "README.md", model_card(results))
     for lang, item in scored.items():
         tagged = predictions.sentences(state.test[lang], item.predictions, state.tags)
         predictions.write_predictions(state.folder / "predictions" / f"test.{lang}.tsv", tagged)

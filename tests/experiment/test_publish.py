@@ -16,7 +16,9 @@ from huggingface_hub.repocard import metadata_load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ner.experiment.publish import check_repository_name, model_card
+from ner.data.swiss import generate
+from ner.experiment.card import bibtex, model_card
+from ner.experiment.publish import check_repository_name
 from ner.options import Options, UserError, as_recipe
 from tests.helpers.paths import ROOT
 
@@ -45,7 +47,11 @@ def score(f1: float, **more) -> dict:
 def made(scores: dict[str, dict], name: str = "panx-de", **options) -> dict:
     """The contents of a results.json."""
     mean = sum(item["f1"] for item in scores.values()) / len(scores)
-    return {"name": name, "options": as_recipe(Options(**options)), "train": {"langs": ["de"], "sentences": 12580},
+    epochs = [{"epoch": i, "train_loss": 1 / i, "mean_f1": mean / (3 - i),
+               "validation": {"de": {"loss": 0.5 / i}, "fr": {"loss": 0.7 / i}}} for i in (1, 2)]
+    train = {"langs": ["de"], "sentences": 12580, "steps": 1180, "seconds": 1107.0, "sentences_per_second": 68.2,
+             "tokens_per_second": 1408.4, "peak_memory_mib": 2036.4, "selected_epoch": 2, "epochs": epochs}
+    return {"name": name, "options": as_recipe(Options(**options)), "train": train,
             "versions": {"python": "3.11.2", "torch": "2.13.0", "transformers": "5.23.0", "git": ""},
             "machine": MACHINE, "eval": {"test": {**scores, "mean_f1": mean}}}
 
@@ -66,7 +72,10 @@ def test_metadata_parse_back(tmp_path):
     assert {key: value for key, value in meta.items() if key != "model-index"} == {
         "language": ["de", "fr"], "library_name": "transformers", "pipeline_tag": "token-classification",
         "metrics": ["f1"], "tags": ["named-entity-recognition", "ner"], "datasets": ["google/xtreme"],
-        "base_model": "intfloat/multilingual-e5-small"}
+        "base_model": "intfloat/multilingual-e5-small",
+        "widget": [{"text": "In Sörenberg liegt noch immer mehr als ein Meter Schnee .", "example_title": "de"},
+                   {"text": "Mathilde Corthésy enseigne le violoncelle au Conservatoire de musique de Delémont depuis "
+                            "2016 .", "example_title": "fr"}]}
     (index,) = meta["model-index"]
     assert index["name"] == "panx-de"
     assert index["results"][0] == {
@@ -80,11 +89,46 @@ def test_metadata_parse_back(tmp_path):
 def test_the_card_says_where_and_how_the_model_was_trained():
     """The precision is the one in use, not the option's `auto`."""
     card = model_card(made(TWO))
-    assert "\nNVIDIA H100 80GB HBM3 (cuda), mixed_precision bf16, 4 processes.\n" in card
+    assert ("\n1,180 steps in 18.4 minutes of training (68 sentences and 1,408 subwords per second, at most 2,036 MiB "
+            "of memory) on NVIDIA H100 80GB HBM3 (cuda), mixed_precision bf16, 4 processes.\n\nEnergy and emissions "
+            "were not measured") in card
+    assert "co2_eq_emissions" not in card
     assert "\nVersions: python 3.11.2, torch 2.13.0, transformers 5.23.0, cuda 13.0, cudnn 91501\n" in card
     cpu = {"device": "AMD EPYC", "device_type": "cpu", "mixed_precision": "no", "processes": 1}
     card = model_card({**made(TWO), "machine": cpu})
-    assert "\nAMD EPYC (cpu), mixed_precision no, 1 process.\n" in card and "cud" not in card
+    assert " on AMD EPYC (cpu), mixed_precision no, 1 process.\n" in card and "cud" not in card
+
+
+def test_the_epochs():
+    card = model_card(made(TWO))
+    assert row(card, "epoch") == ["epoch", "training loss", "validation loss", "mean validation F1"]
+    assert row(card, "1 ") == ["1", "1.0000", "0.6000", "0.291"]
+    assert row(card, "2 (selected)") == ["2 (selected)", "0.5000", "0.3000", "0.582"]
+
+
+def test_labels_have_examples_of_the_built_in_corpus_alone():
+    card = model_card(made(TWO))
+    assert row(card, "PER") == ["PER", "14", "Vreni Schläppi, Sepp Oberhofer, Granit Berisha, Mathilde Corthésy, "
+                                             "Régis Aubort, Momo"]
+    named = {name for split in ("validation", "test") for lang in generate.LANGS
+             for words, _ in generate.sentences(lang, split) for name in words if name.istitle()}
+    for options in ({"dataset": "panx"}, {"data_dir": "/data/panx"}, {"dataset": "anna/letters"}):
+        card = model_card(made({"ru": score(0.5)}, **options))
+        assert row(card, "LOC") == ["LOC", "7"] and "widget" not in card
+        labels = card[card.index("## Labels") : card.index("## Training data")]
+        assert not named & set(labels.split())
+    odd = score(0.5, by_type={"A|<b>": {"support": 1234}})
+    assert row(model_card(made({"de": odd}, data_dir="x")), "A&#124;&lt;b&gt;") == ["A&#124;&lt;b&gt;", "1,234"]
+
+
+def test_the_card_cites_the_code():
+    card = model_card(made(TWO))
+    assert ("```bibtex\n@software{multilingual-ner-in-plain-pytorch,\n  title = {Multilingual NER in plain PyTorch},\n"
+            "  author = {{The authors of this repository}},\n}\n```\n") in card
+    full = ("title: A b\nauthors: [{family-names: Muster, given-names: Anna}, {name: Team}]\nversion: 1.2\n"
+            "date-released: 2026-01-02\nrepository-code: https://example.org/x\n")
+    assert bibtex(full) == ("@software{a-b,\n  title = {A b},\n  author = {Muster, Anna and {Team}},\n"
+                            "  version = {1.2},\n  date = {2026-01-02},\n  url = {https://example.org/x},\n}")
 
 
 def test_table():

@@ -65,7 +65,7 @@ PLACES = {  # name -> every place that holds it
     "calibration": ("ner.evaluation.intervals.calibration",),
     "mean_f1": ("ner.evaluation.per_language.mean_f1",),
     "write_predictions": ("ner.evaluation.predictions.write_predictions",),
-    "model_card": ("ner.experiment.publish.model_card",),
+    "model_card": ("ner.experiment.ending.model_card",),
     "write_results": ("ner.experiment.ending.write_results",),
     "save_model": ("ner.model.pretrained.save_model",),
     "full_state": ("ner.experiment.experiment.full_state",),
