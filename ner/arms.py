@@ -14,12 +14,13 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from ner.options import Options, UserError, resolve
 
-ARMS = ("ours", "trainer", "grouped")
 EVALUATIONS = 3
 
 
@@ -33,8 +34,8 @@ class Step(NamedTuple):
     memory: float  # peak of the process so far, in MiB
 
 
-def options_of(args) -> Options:
-    data = {"data_dir": args.data_dir, "fractions": {"de": 0.629}} if args.data_dir else {}
+def options_of(args, fraction: float = 0.629) -> Options:
+    data = {"data_dir": args.data_dir, "fractions": {"de": fraction}} if args.data_dir else {}
     size = {"num_train_sentences": args.sentences} if args.sentences else {}
     return resolve({**data, **size, "train_langs": ["de"], "eval_langs": ["de"], "model": args.model,
                     "batch_size": args.batch_size, "max_length": args.subwords or 512, "checkpoint_every": "none",
@@ -168,7 +169,11 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def serve(arm: str, args, pipe) -> None:
+RUNS: dict[str, Callable] = {"ours": ours, "trainer": partial(trainer, grouped=False),
+                             "grouped": partial(trainer, grouped=True)}
+
+
+def serve(run: Callable, args, pipe) -> None:
     """Run an arm: send its reports, and wait for its turn after each."""
 
     def report(result) -> None:
@@ -181,10 +186,7 @@ def serve(arm: str, args, pipe) -> None:
     sys.stdout = sys.stderr  # standard output is for the table only
     end_with_parent()
     try:
-        if arm == "ours":
-            ours(args, report)
-        else:
-            trainer(args, report, arm == "grouped")
+        run(args, report)
     except UserError as error:
         pipe.send(error)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Measure speed and memory against `transformers.Trainer`.
+"""Measure speed and memory against transformers: `Trainer` and, with --tag, the pipeline.
 
 Three arms do the same job with the same encoder, sentences and threads: this
 project, the Trainer, and the Trainer with `group_by_length`. They run at the
@@ -14,7 +14,9 @@ Ratios are ours divided by the peer's: above 1 is faster, or for memory below 1
 is less. `gemm_share` is the share of the machine's matrix-multiply rate at
 which a step runs. Compare ratios within one run only, not times between runs.
 `--scale` measures instead how speed and memory grow with the number and length
-of sentences.
+of sentences. `--tag MODEL` compares tagging: words per second and memory of this
+project and of transformers' pipeline with several batch sizes, in turns, each on
+every fifth text (5 GB with the built-in encoder, one more per peer).
 
 Results and how they are measured: docs/speed.md.
 """
@@ -27,14 +29,16 @@ import signal
 import statistics
 import sys
 import time
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 
 from tabulate import tabulate
 
-from ner import arms
-from ner.arms import ARMS, EVALUATIONS, Step
+from ner import arms, tag_arms
+from ner.arms import EVALUATIONS, Step
 from ner.options import UserError
 
+ARMS = tuple(arms.RUNS)
 DROPPED = 3  # first steps, in which memory is first touched
 TURN = 5  # steps; the first of a turn has cold caches and is a few per cent slower
 SCALE_SENTENCES, SCALE_SUBWORDS = (1_000, 4_000, 12_580), (16, 64, 256)
@@ -76,11 +80,11 @@ def summary(steps: list[Step], evaluations: list[float]) -> dict:
 
 
 @contextmanager
-def process(arm: str, args):
+def process(arm: str, args, runs: Mapping[str, Callable] = arms.RUNS):
     """An arm in a new process: its first report, and a function that gives it a turn and returns its next report."""
     context = multiprocessing.get_context("spawn")
     pipe, its = context.Pipe()
-    worker = context.Process(target=arms.serve, args=(arm, args, its))
+    worker = context.Process(target=arms.serve, args=(runs[arm], args, its))
     worker.start()
     its.close()  # so that we stop waiting if the process dies
 
@@ -172,6 +176,30 @@ def scale(args) -> dict:
     return result
 
 
+def tagging(args) -> dict:
+    """All arms that tag, in turns; prints the table and returns our rates over the best pipeline's."""
+    from ner.data import corpora, text
+    from ner.training import machine
+
+    rows = corpora.load(arms.options_of(args, fraction=1), {"test": ["de"]})[0]["test"]["de"]
+    args.texts = [" ".join(tokens) for tokens in rows["tokens"]][: args.sentences]
+    left_out = {*([] if args.small else ["ours, exported"]), *([] if machine.cpu_multiplies_bf16() else ["ours, bf16"])}
+    parts: dict[str, list[tag_arms.Part]] = {arm: [] for arm in tag_arms.RUNS if arm not in left_out}
+    words = sum(len(text.split_words(one)) for one in args.texts)
+    with ExitStack() as running:
+        turns = {arm: running.enter_context(process(arm, args, tag_arms.RUNS))[1] for arm in parts}
+        for _ in range(tag_arms.PARTS):
+            for arm, turn in turns.items():
+                parts[arm].append(turn())
+    rates = {arm: words / sum(part.seconds for part in own) for arm, own in parts.items()}
+    best = max(rate for arm, rate in rates.items() if arm.startswith("pipeline"))
+    print(screen([[arm, f"{rates[arm]:.0f}", f"{rates[arm] / best:.2f}", str(sum(part.entities for part in own)),
+                   f"{own[-1].memory:.0f}"] for arm, own in parts.items()],
+                 ["words/s", "ratio", "entities", "memory MiB"]))
+    print(f"{len(args.texts):,} German texts, {words:,} words; ratio to the fastest pipeline")
+    return {arm: round(rate / best, 3) for arm, rate in rates.items() if arm.startswith("ours")}
+
+
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m ner.benchmark", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -183,15 +211,20 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--eval_sentences", type=int, metavar="N",
                         help="sentences to predict, three times [default: all of the test set]")
     parser.add_argument("--sentences", type=int, metavar="N",
-                        help="training sentences to choose from [default: all]")
+                        help="training sentences to choose from; with --tag, texts [default: all]")
     parser.add_argument("--scale", action="store_true",
                         help="measure growth with number and length of sentences instead")
+    parser.add_argument("--tag", metavar="RUN_OR_MODEL",
+                        help="measure tagging with this model instead, in fp32 and, where the CPU has it, bf16")
+    parser.add_argument("--small", metavar="MODEL", help="with --tag: the same model after evaluate.py export")
     args = parser.parse_args(argv, argparse.Namespace(subwords=None))
+    if args.small and not args.tag:
+        parser.error("--small: expected with --tag")
     if args.steps <= DROPPED:
         parser.error(f"--steps: expected more than {DROPPED}, found {args.steps}")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     try:
-        print(json.dumps((scale if args.scale else compare)(args)))
+        print(json.dumps((tagging if args.tag else scale if args.scale else compare)(args)))
     except UserError as error:
         print(f"ner.benchmark: {error}", file=sys.stderr)
         return 2

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -11,8 +12,8 @@ import sys
 
 import pytest
 
-from ner import benchmark
-from ner.arms import ARMS, Step
+from ner import benchmark, tag_arms
+from ner.arms import Step
 from ner.options import UserError
 from tests.helpers import runs
 from tests.helpers.paths import ROOT
@@ -86,6 +87,36 @@ def test_all_arms_for_real(capsys):
     assert {"train_ratio_trainer", "train_ratio_grouped", "eval_ratio_trainer", "memory_ratio_trainer",
             "gemm_share", "first_20_ours", "median_ratio_grouped"} <= set(ratios)
     rows = {line.split()[0]: [float(cell.rstrip("%")) for cell in line.split()[1:]] for line in table[1:4]}
-    assert set(rows) == set(ARMS)
+    assert set(rows) == set(benchmark.ARMS)
     assert ratios["train_ratio_trainer"] == pytest.approx(rows["ours"][0] / rows["trainer"][0], rel=0.1)
     assert ratios["memory_ratio_trainer"] < 0.75, "the embedding table alone makes the difference"
+
+
+@pytest.mark.slow
+def test_all_arms_that_tag_for_real(capsys, tmp_path):
+    """A run of the small encoder on the built-in corpus: everybody tags the same texts, in fp32 and sorted or not with
+    the same result, and the ratio is to the fastest pipeline."""
+    run = tmp_path / "run"
+    assert runs.run_script(runs.arguments(runs.make_recipe(tmp_path), run))[0] == 0
+    assert benchmark.main([f"--tag={run}", f"--small={run / 'model'}", f"--data_dir={tmp_path / 'data'}"]) == 0
+    header, *table, last, ratios = capsys.readouterr().out.strip().split("\n")
+    assert header.split() == ["words/s", "ratio", "entities", "memory", "MiB"]
+    rows = {line[:27].strip(): line[27:].split() for line in table}
+    assert set(rows) - {"ours, bf16"} == set(tag_arms.RUNS) - {"ours, bf16"}
+    best = max(float(row[0]) for arm, row in rows.items() if arm.startswith("pipeline"))
+    assert json.loads(ratios)["ours"] == pytest.approx(float(rows["ours"][0]) / best, rel=0.1)
+    assert {rows[arm][2] for arm in rows if arm.startswith("pipeline")} == {rows["pipeline, batch 1"][2]}
+    assert rows["ours"][2] == rows["ours, exported"][2]
+    assert last.startswith("12 German texts, ")
+
+
+def test_parts_are_all_texts_once():
+    texts = list(map(str, range(13)))
+    parts = [tag_arms.part(texts, number) for number in range(tag_arms.PARTS)]
+    assert parts[0] == ["0", "5", "10"] and sorted(itertools.chain(*parts), key=int) == texts
+
+
+def test_small_needs_tag(capsys):
+    with pytest.raises(SystemExit, match=r"^2$"):
+        benchmark.main(["--small=x"])
+    assert capsys.readouterr().err.endswith("--small: expected with --tag\n")

@@ -47,7 +47,6 @@ PLACES = {  # name -> every place that holds it
     "train_step": ("ner.training.loop.train_step",),
     "scaled_mask": ("ner.model.cpu.scaled_mask",),
     # the benchmark
-    "ours": ("ner.arms.ours",),
     "serve": ("ner.arms.serve",),
     # what a run shows
     "f1_table": ("ner.evaluation.per_language.f1_table",),
