@@ -1,6 +1,6 @@
 """Everything that goes to TensorBoard: small functions on a SummaryWriter, one folder per run.
 
-Languages differ by tag (`f1/de`, `f1/fr`), and a stored layout overlays them in one chart. `add_scalars` and
+Languages differ by tag (`f1/de`, `f1/fr`), and a stored layout has charts of them. `add_scalars` and
 `add_hparams` would create a run folder for every key, which clutters the list of runs, so options are logged as text.
 
 Names of languages and types come from data. Characters that would split or garble a tag are percent-encoded
@@ -37,11 +37,24 @@ def open_board(folder: Path, purge_step: int | None = None) -> SummaryWriter:
 
 
 def log_options(writer: SummaryWriter, options: Mapping, langs: Sequence[str]) -> None:
-    """The options as text, and the layout (tab "Custom Scalars") that overlays the curves of `langs` in one chart."""
+    """The options as text, and the layout of the tab "Custom Scalars"."""
     log_report(writer, 0, "options", yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=True))
-    charts = {f"{name} on validation": ["Multiline", [re.escape(f"{tag}/{tag_part(lang)}") + "$" for lang in langs]]
-              for name, tag in (("F1", "f1"), ("loss (nats per word)", "loss"))}
-    writer.add_custom_scalars({"languages": charts})
+    writer.add_custom_scalars(layout([tag_part(lang) for lang in langs]))
+
+
+def layout(parts: Sequence[str]) -> dict[str, dict[str, list]]:
+    """Category -> chart -> what is in it. To compare runs, a chart for each language with a line for each run; then,
+    for one run at a time, charts with all languages. `parts`: the names of the languages in tags."""
+
+    def chart(*tags: str) -> list:
+        return ["Multiline", [re.escape(tag) + "$" for tag in tags]]
+
+    f1 = {part: chart(f"f1/{part}") for part in parts}
+    loss = {part: chart(f"loss/{part}") for part in parts}
+    return {"F1 on validation": {"mean": chart("f1/mean")} | f1,
+            "loss in nats per word": {"training": chart("train/loss")} | loss,
+            "all languages": {"F1 on validation": chart(*(f"f1/{part}" for part in parts)),
+                              "loss on validation": chart(*(f"loss/{part}" for part in parts))}}
 
 
 def log_report(writer: SummaryWriter, step: int, tag: str, text: str) -> None:

@@ -138,12 +138,18 @@ def test_every_name_has_its_own_tag(tmp_path):
         "de", "de_CH", "d.", "zh%2Ftw", "zh%252Ftw", "a b", "%6Dean", "", "$x^", "Züri", "ไทย"]
 
     [stored] = events.Tensors("custom_scalars__config__")
-    [category] = Layout.FromString(stored.tensor_proto.string_val[0]).category
-    assert [chart.title for chart in category.chart] == ["F1 on validation", "loss (nats per word) on validation"]
-    for chart, key in zip(category.chart, ("f1", "loss"), strict=True):
-        tags = events.Tags()["scalars"]
-        matching = [[tag for tag in tags if re.match(pattern, tag)] for pattern in chart.multiline.tag]
-        assert matching == [[f"{key}/{board.tag_part(lang)}"] for lang in ODD]
+    tags = [*events.Tags()["scalars"], "train/loss"]
+    shown = {category.title: {chart.title: [[tag for tag in tags if re.match(pattern, tag)]
+                                            for pattern in chart.multiline.tag] for chart in category.chart}
+             for category in Layout.FromString(stored.tensor_proto.string_val[0]).category}
+    parts = [board.tag_part(lang) for lang in ODD]
+    f1, loss = ([[f"{key}/{part}"] for part in parts] for key in ("f1", "loss"))
+    assert list(shown) == ["F1 on validation", "loss in nats per word", "all languages"]
+    assert list(shown["F1 on validation"].items()) == [
+        ("mean", [["f1/mean"]]), *((part, [tag]) for part, tag in zip(parts, f1))]
+    assert list(shown["loss in nats per word"].items()) == [
+        ("training", [["train/loss"]]), *((part, [tag]) for part, tag in zip(parts, loss))]
+    assert shown["all languages"] == {"F1 on validation": f1, "loss on validation": loss}
 
 
 def test_options_are_the_yaml_of_a_recipe_in_their_order(tmp_path):
@@ -282,9 +288,10 @@ def test_a_real_server_serves_all_of_it(tmp_path, loader):
         losses = get("plugin/scalars/scalars", run=".", tag="train/loss")
         assert [(step, value) for _, step, value in losses] == FORK
 
-        [category] = get("plugin/custom_scalars/layout")["category"]
-        patterns = [chart["multiline"]["tag"] for chart in category["chart"]]
-        assert patterns == [["f1/de$", "f1/fr$"], ["loss/de$", "loss/fr$"]]
+        patterns = [[chart["multiline"]["tag"] for chart in category["chart"]]
+                    for category in get("plugin/custom_scalars/layout")["category"]]
+        assert patterns == [[["f1/mean$"], ["f1/de$"], ["f1/fr$"]], [["train/loss$"], ["loss/de$"], ["loss/fr$"]],
+                            [["f1/de$", "f1/fr$"], ["loss/de$", "loss/fr$"]]]
         overlaid = get("plugin/custom_scalars/scalars", run=".", tag="f1/de$")
         assert {tag: len(points) for tag, points in overlaid["tag_to_events"].items()} == {"f1/de": 2}
 
