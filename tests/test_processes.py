@@ -122,6 +122,22 @@ def test_a_study_on_two_processes_is_stopped_continued_and_then_left_alone(recip
             assert (tmp_path / "two" / name / "predictions" / path.name).read_text() == path.read_text()
 
 
+@pytest.mark.parametrize("processes", [3, 4])
+def test_more_than_two_processes_continue_bit_for_bit(tmp_path, processes):
+    """DDP adds gradients up in another order after its first backward pass: with three addends that can be seen."""
+    recipe = runs.make_recipe(tmp_path, batch_size=8)
+
+    def run(name: str, *prepare) -> list[int]:
+        log = tmp_path / f"{name}.log"
+        argv = runs.arguments(recipe, tmp_path / name, *(["--resume"] if (tmp_path / name).exists() else []))
+        return together(processes, log, runs.train_main, argv, str(log), *prepare)[0]
+
+    assert run("whole", doubles.keep_checkpoints) == [0] * processes
+    assert run("stopped", doubles.signal_at, 6, signal.SIGTERM) == [143] * processes
+    assert run("stopped", doubles.keep_checkpoints) == [0] * processes
+    runs.assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
 def test_a_process_that_dies_ends_the_run_with_its_message(recipe, tmp_path):
     with runs.start(runs.arguments(recipe, tmp_path / "run", "--epochs", "9999", "--batch_size", "8"), 2) as process:
         first_checkpoint(tmp_path / "run", process)

@@ -4,6 +4,7 @@ Trade-off. Order is arithmetic, not a stream: a batch is a function of (seed, ep
 any step without reading what came before, on any number of processes. The price is one permutation an epoch, in memory.
 """
 
+import functools
 import math
 from collections.abc import Mapping
 
@@ -44,8 +45,15 @@ def steps_per_epoch(sentences: int, batch_size: int) -> int:
 def step_sentences(sentences: int, batch_size: int, seed: int, step: int) -> np.ndarray:
     """The sentences of optimizer step `step` (counted from 0 over all epochs): a slice of the epoch's permutation."""
     epoch, position = divmod(step, steps_per_epoch(sentences, batch_size))
+    return epoch_order(sentences, seed, epoch)[position * batch_size : (position + 1) * batch_size]
+
+
+@functools.lru_cache(maxsize=1)  # of a million sentences, it takes more time than a step
+def epoch_order(sentences: int, seed: int, epoch: int) -> np.ndarray:
+    """The permutation of an epoch, not to be changed."""
     order = np.random.default_rng((seed, epoch)).permutation(sentences)
-    return order[position * batch_size : (position + 1) * batch_size]
+    order.setflags(write=False)
+    return order
 
 
 def micro_batches(lengths: list[int], rank: int, processes: int, size: int | None) -> list[list[int]]:

@@ -37,6 +37,7 @@ from ner.model import pretrained, roberta, vocabulary
 from ner.options import Options, UserError, as_recipe
 from ner.tags import TagSet
 from ner.training import averaging, checkpoint, loop, machine, optim
+from ner.training.rehearsal import rehearse
 from ner.training.signals import Stopped, StopSignals
 
 REHEARSAL_SENTENCES, REHEARSAL_SLOTS = 32, 256  # at least two batches per language
@@ -223,8 +224,11 @@ def train(state: Run, keep: bool = True) -> None:
     try:
         if len(progress.epochs) < state.epochs_ended:  # it was interrupted before or during that evaluation
             close_epoch(saved=True)
+        over = progress.step == state.total or out_of_patience(state)
+        if not over:
+            rehearse(state.model, state.optimizer, state.training, state.padding, options, accelerator)
         started = time.perf_counter()
-        for result in () if out_of_patience(state) else loop.steps(
+        for result in () if over else loop.steps(
                 state.model, state.optimizer, state.training, state.padding, options, accelerator, progress, signals):
             seconds = time.perf_counter() - started
             progress.seconds += seconds

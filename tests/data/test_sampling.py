@@ -145,3 +145,11 @@ def test_token_batches_keep_to_the_budget(lengths, budget):
     for batch, following in zip(batches, batches[1:]):  # no batch closes early
         assert (len(batch) + 1) * lengths[batch[0]] > budget
         assert min(lengths[i] for i in batch) >= max(lengths[i] for i in following)
+
+
+def test_the_order_of_an_epoch_cannot_be_changed():
+    """It is kept for the next step."""
+    order = sampling.epoch_order(5, 42, 1)
+    with pytest.raises(ValueError, match="read-only"):
+        order[0] = 1
+    assert sampling.step_sentences(5, 2, 42, 4).tolist() == order[2:4].tolist()
