@@ -141,6 +141,8 @@ def why(rows: Mapping, ours: Mapping, theirs: Mapping, langs: Sequence[str]) -> 
              f"below: {', '.join(below) or 'none'}; "
              f"within: {len(pairs) - len(above) - len(below)} of {len(pairs)}. Reasons:\n",
              *([] if set(models) == {"xlm-roberta-base"} else [f"- {encoder}"]),
+             *(["- Legal decoding: the published figures are argmax; ours by argmax are in the second table."]
+               if any(run.options.get("decode") == "viterbi" for run in runs) else []),
              f"- Small test sets, {min(sizes.values()):,.0f} to {max(sizes.values()):,.0f} sentences: intervals of up "
              f"to ±{100 * widest:.1f} points here. The published results have none, but theirs would be as wide. The "
              "intervals cover variation over sentences, not over seeds; both sides have one seed per cell unless "

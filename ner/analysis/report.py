@@ -78,6 +78,7 @@ def matrix_part(rows: Matrix, langs: Sequence[str], drawn: dict) -> str:
              "intervals over sentences. `each`: trained only on the language of the test set.\n",
              markdown_table(["fine-tuned on", *langs],
                             [[label, *map(points, row.values())] for label, row in ours.items()])]
+    parts.append(argmax_part(rows, langs))
     if ours:
         parts.append(picture(drawn, "f1_matrix", plots.heat_map(shown, langs),
                              "Heat map of test F1 by training and test language, the values of the table above"))
@@ -85,6 +86,20 @@ def matrix_part(rows: Matrix, langs: Sequence[str], drawn: dict) -> str:
         parts.append(notes.against_published(ours, theirs, langs))
         parts.append(notes.why(rows, ours, theirs, langs))
     return "\n".join(parts)
+
+
+def argmax_part(rows: Matrix, langs: Sequence[str]) -> str:
+    """The same cells without legal decoding; empty if no row had it."""
+    scored = {label: {lang: (run.test(lang) or {}).get("f1_argmax") if run else None for lang, run in row.items()}
+              for label, row in rows.items()}
+    legal = any(run.options.get("decode") == "viterbi" for row in rows.values() for run in row.values() if run)
+    if not legal or not any(f1 is not None for row in scored.values() for f1 in row.values()):
+        return ""
+    return "\n".join(["These are the most probable legal tags (`decode: viterbi`). The most probable tag of each word, "
+                      "which publications usually score (argmax), gives:\n",
+                      markdown_table(["fine-tuned on", *langs],
+                                     [[label, *(DASH if f1 is None else f"{100 * f1:.1f}" for f1 in row.values())]
+                                      for label, row in scored.items()])])
 
 
 def difference_part(rows: Matrix, langs: Sequence[str]) -> str:

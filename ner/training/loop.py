@@ -95,8 +95,8 @@ def train_step(model, optimizer, batches: list[dict], words: int, rate: float, m
     own_loss = accumulate(model, batches, words, accelerator)
     norm = accelerator.clip_grad_norm_(model.parameters(), max_grad_norm)
     own_stop = torch.tensor(float(asked_to_stop), device=own_loss.device)
-    loss, stop = accelerator.reduce(torch.stack([own_loss, own_stop]), "sum").tolist()
-    norm = float(norm)
+    sums = accelerator.reduce(torch.stack([own_loss, own_stop]), "sum")
+    loss, stop, norm = torch.cat([sums, norm.reshape(1)]).tolist()  # here the host waits; the norm is that of all
     # With fp16 the scaler skips an update that overflowed and halves its scale; below 1 that no longer helps.
     scale = accelerator.scaler.get_scale() if accelerator.scaler is not None else 0.0
     if not np.isfinite(loss) or not (np.isfinite(norm) or scale >= 1):

@@ -14,7 +14,12 @@ from pathlib import Path
 import torch
 import transformers
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedType, GradientAccumulationPlugin, parse_flag_from_env
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    DistributedType,
+    GradientAccumulationPlugin,
+    parse_flag_from_env,
+)
 
 from ner.options import Options, UserError
 
@@ -37,8 +42,10 @@ def accelerator(options: Options) -> Accelerator:
         # one; and with masks its backward pass can give NaN (pytorch/pytorch#196678).
         torch.backends.cuda.enable_cudnn_sdp(False)
     # Micro-batches are handled in `loop`; accumulation set in the environment would only divide the gradients.
+    # Gradients that are views of DDP's buckets save a copy of all of them.
     return Accelerator(mixed_precision=precision(options.mixed_precision, state.device),
-                       gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1))
+                       gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+                       kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)])
 
 
 def check_launcher(environment: Mapping[str, str]) -> None:

@@ -135,6 +135,21 @@ def with_text(name: str, sentences: int, *langs: str) -> dict:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("decode", ["viterbi", "argmax"])
+def test_what_argmax_gives_is_shown_beside_legal_tags(tmp_path, decode):
+    results = fake_results("de")
+    results["options"]["decode"] = decode
+    for metrics in results["eval"]["test"].values():
+        if isinstance(metrics, dict):
+            metrics["f1_argmax"] = metrics["f1"] - 0.012
+    write_run(tmp_path / "study" / "de", results)
+    report.write_report(tmp_path / "study", {})
+    text = (tmp_path / "study" / "REPORT.md").read_text()
+    row = next((line for line in text.partition("(argmax), gives:")[2].split("\n") if line.startswith("| de ")), "")
+    assert row.replace(" ", "") == ("|de|84.7|68.8|67.8|58.8|" if decode == "viterbi" else "")
+    assert ("- Legal decoding: the published figures are argmax" in text) == (decode == "viterbi")
+
+
 def test_runs_with_target_text_are_kept_apart(whole, tmp_path):
     study = make_study(tmp_path / "study")
     write_run(study / "round-1", with_text("de", 400, "fr", "it"))
