@@ -7,6 +7,7 @@ seconds, not after an epoch), training with an evaluation after every epoch, tes
 import functools
 import shlex
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import NoReturn
@@ -32,6 +33,7 @@ from ner.experiment.run import (
     training_metrics,
     untouched_decay,
 )
+from ner.experiment.time_left import progress_lines
 from ner.files import write_whole
 from ner.model import pretrained, roberta, vocabulary
 from ner.options import Options, UserError, as_recipe
@@ -197,6 +199,7 @@ def train(state: Run, keep: bool = True) -> None:
     signals = StopSignals()
     bar = tqdm(total=state.total, initial=progress.step, unit="step",
                disable=None if accelerator.is_main_process else True)
+    line = progress_lines(state.total)
 
     def save() -> None:
         if state.writer:
@@ -235,6 +238,8 @@ def train(state: Run, keep: bool = True) -> None:
             rate = len(loop.sentences_of(state.training, options, progress.step - 1)) / seconds
             bar.set_postfix_str(f"loss {result.loss:.4f}, {rate:.0f} sentences/s", refresh=False)
             bar.update()
+            if accelerator.is_main_process and bar.disable and (text := line(progress.step, result.loss, rate)):
+                print(text, file=sys.stderr, flush=True)
             last = progress.step == state.total
             if state.writer and (progress.step % options.log_every == 0 or last):
                 board.log_step(state.writer, progress.step, result.loss, result.rate, result.grad_norm, rate)

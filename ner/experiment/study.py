@@ -18,6 +18,7 @@ import yaml
 
 from ner.experiment.folder import RUNS, read_results, write_results
 from ner.experiment.plan import Planned, plan
+from ner.experiment.time_left import in_words
 from ner.files import write_whole
 from ner.options import NOT_IN_CONFIG, Options, UserError, as_recipe, shown, with_role
 from ner.recipe import is_study, read_recipe
@@ -179,5 +180,4 @@ def time_left(costs: Iterable[float], done: Iterable[dict | None]) -> str:
     speeds = [results["train"]["sentences_per_second"] for results in done if results]
     if not speeds or not speeds[-1]:
         return "time left: known after the first run"
-    minutes = math.ceil(sum(costs) / speeds[-1] / 60)
-    return f"about {minutes} min left" if minutes < 120 else f"about {minutes / 60:.1f} h left"
+    return in_words(sum(costs) / speeds[-1])
