@@ -91,7 +91,7 @@ def languages(options: Mapping) -> str:
 
 
 def unique(values) -> str:
-    return "; ".join(dict.fromkeys(str(value) for value in values))
+    return " or ".join(dict.fromkeys(str(value) for value in values))
 
 
 def opening(runs: Sequence) -> str:
@@ -176,11 +176,16 @@ def crossing_text(lang: str, source: str, f1: Sequence[tuple[int, float]], zero_
         return f"fewer than {points[0][0]:,}" if points[0][1] >= level else f"more than {points[-1][0]:,}"
 
     value, low, high = zero_shot
-    text = (f"Training on {lang} alone reaches zero-shot transfer from {source} ({100 * value:.1f}) at about "
-            f"**{place(f1, value)}** labelled sentences ({place(f1, low)} and {place(f1, high)} at the ends of its "
-            "95 % interval; interpolated on the logarithmic axis).")
+    if f1[0][1] >= high:
+        text = (f"Training on {lang} alone is above zero-shot transfer from {source} ({100 * value:.1f}) and its 95 % "
+                f"interval with **{f1[0][0]:,}** labelled sentences, the fewest here.")
+    else:
+        text = (f"Training on {lang} alone reaches zero-shot transfer from {source} ({100 * value:.1f}) at about "
+                f"**{place(f1, value)}** labelled sentences ({place(f1, low)} and {place(f1, high)} at the ends of its "
+                "95 % interval; interpolated on the logarithmic axis).")
     if published_curve:
         theirs = list(published_curve.items())
-        text += (f" Published, for de, by the same interpolation: {place(theirs, PUBLISHED['de'][lang])}, where the "
-                 "curve is validation F1 and the zero-shot result test F1; other encoders need other numbers.")
+        text += (f" Published, for de, by interpolation on the logarithmic axis: {place(theirs, PUBLISHED['de'][lang])}"
+                 ", where the curve is validation F1 and the zero-shot result test F1; other encoders need other "
+                 "numbers.")
     return text + "\n"

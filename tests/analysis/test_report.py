@@ -116,6 +116,12 @@ def test_crossing_text_says_when_the_curve_does_not_cross():
                                                     report.crossing, {})
 
 
+def test_crossing_text_of_a_curve_that_begins_above():
+    assert notes.crossing_text("fr", "de", [(250, 0.6), (1000, 0.7)], (0.5, 0.4, 0.6), report.crossing, {}) == (
+        "Training on fr alone is above zero-shot transfer from de (50.0) and its 95 % interval with **250** labelled "
+        "sentences, the fewest here.\n")
+
+
 def test_the_curve_takes_monolingual_runs_by_their_size(tmp_path):
     runs = report.collect(make_study(tmp_path / "study"), {})
     assert [n for n, _ in report.curve(runs, "fr")] == [250, 1000, 2000, 4580]
