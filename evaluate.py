@@ -165,7 +165,7 @@ def run_pseudo(args) -> None:
 def run_export(args) -> None:
     from ner.experiment.folder import check_output
     from ner.inference import export
-    from ner.inference.trained import is_run, load, options_of
+    from ner.inference.trained import is_run, labelled_rows, load, options_of
     from ner.training import machine
 
     check_output(folder := Path(args.output))
@@ -176,11 +176,35 @@ def run_export(args) -> None:
     if accelerator.num_processes > 1:
         raise UserError(f"export: was started as {accelerator.num_processes} processes; expected one")
     trained, langs = with_data(load(args.model, accelerator, args.model_revision), args)
-    test = export.test_rows(trained, langs, args.split) if has_data else {}
+    test = labelled_rows(trained, langs, args.split) if has_data else {}
     words = export.words_of_files(args.text) if args.text else export.words_of_data(trained, args.langs)
     report = export.export(trained, folder, words, test, args.dtype, accelerator)
     print(f"{export.report_table(report)}\n\n{report['words']:,} words; of the words of new text like it, an estimated "
           f"{report['split_otherwise']:.1%} are split otherwise\n{folder}: {', '.join(sorted(os.listdir(folder)))}")
+
+
+def run_average(args) -> None:
+    from ner.experiment.folder import check_output
+    from ner.inference import average
+    from ner.inference.trained import is_run, labelled_rows, load, options_of
+    from ner.training import machine
+
+    check_output(folder := Path(args.output))
+    first, *others = args.model
+    if not others:
+        raise UserError(f"average: expected two models or more, found only {first}")
+    accelerator = machine.accelerator(replace(options_of(first), device=args.device))
+    trained, langs = with_data(load(first, accelerator, args.model_revision), args)
+    has_data = is_run(first) or args.data_dir is not None or args.dataset is not None
+    rows = labelled_rows(trained, langs, args.split) if has_data else {}
+    members = (load(name, accelerator, args.model_revision) for name in others)
+    mean, scores = average.average(trained, members, rows, accelerator)
+    if accelerator.is_main_process:
+        average.write(mean, args.model, scores, args.split, folder)
+        if rows:
+            print(f"F1 on the {args.split} sentences\n{average.score_table(args.model, scores)}\n")
+        print(f"{folder}: {', '.join(sorted(os.listdir(folder)))}")
+    accelerator.end_training()
 
 
 def run_errors(args) -> None:
@@ -243,7 +267,8 @@ def run_compare(args) -> None:
     print(compare.comparison_table(compare.compare(Path(args.a), Path(args.b))))
 
 
-COMMANDS = {"score": run_score, "tag": run_tag, "pseudo": run_pseudo, "export": run_export, "errors": run_errors,
+COMMANDS = {"score": run_score, "tag": run_tag, "pseudo": run_pseudo, "export": run_export,
+            "average": run_average, "errors": run_errors,
             "suspects": run_suspects, "report": run_report, "compare": run_compare}
 
 

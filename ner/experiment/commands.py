@@ -68,6 +68,11 @@ def parser(description: str) -> Parser:
     export.add_argument("--dtype", metavar="TEXT", choices=["float32", "float16"], default="float32",
                         help="float32 or float16, of the weights on disk [default: float32]")
     export.add_argument("--output", metavar="TEXT", required=True, help="new folder for the model and export.json")
+    average = add("average", "make one model of several: the mean of their weights", "\nFor runs that differ in their "
+                  "seed; each is scored beside the mean.")
+    add_model(average, several=True)
+    add_data(average, "validation")
+    average.add_argument("--output", metavar="TEXT", required=True, help="new folder for the model and export.json")
     errors = add("errors", "show where a model is wrong: tables, plots, an HTML page")
     add_model(errors)
     add_data(errors, split="validation")
@@ -93,8 +98,12 @@ def parser(description: str) -> Parser:
     return result
 
 
-def add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="RUN_OR_MODEL", help="folder of a run, model folder or Hub name")
+def add_model(command: argparse.ArgumentParser, several: bool = False) -> None:
+    if several:
+        command.add_argument("model", metavar="RUN_OR_MODEL ...", nargs="+",
+                             help="folders of runs, model folders or Hub names")
+    else:
+        command.add_argument("model", metavar="RUN_OR_MODEL", help="folder of a run, model folder or Hub name")
     command.add_argument("--model_revision", metavar="TEXT",
                          help="commit, tag or branch of the model on the Hub [default: none]")
     command.add_argument("--device", metavar="TEXT", default="auto", choices=CHOICES["device"],

@@ -7,7 +7,6 @@ often that will happen is estimated from every tenth sentence, with the subwords
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,13 +22,12 @@ from ner.data.shards import matching, shards_of
 from ner.files import whole_folder
 from ner.inference import trim
 from ner.inference.tagger import text_of
-from ner.inference.trained import EXPORTED, Trained, load, scored_rows
+from ner.inference.trained import EXPORTED, Trained, kept_options, load, scored_rows
 from ner.model import pretrained
 from ner.options import UserError
 
 SPLITS = ("train", "validation", "test")
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
-KEPT_OPTIONS = ("max_length", "stride", "decode")  # without which the folder would tag otherwise than its run
 
 
 class Reduced(NamedTuple):
@@ -56,7 +54,7 @@ def export(trained: Trained, folder: Path, sentences: Iterable[list[str]], test:
                   "megabytes": [megabytes(trained.folder), megabytes(new)], "dtype": dtype, "words": reduced.words,
                   "split_otherwise": round(reduced.otherwise, 4),
                   "f1": {lang: [before[lang].metrics["f1"], after[lang].metrics["f1"]] for lang in test},
-                  "options": {name: getattr(trained.options, name) for name in KEPT_OPTIONS}}
+                  "options": kept_options(trained)}
         (new / EXPORTED).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return report
 
@@ -148,9 +146,3 @@ def words_of_data(trained: Trained, langs: list[str] | None) -> Iterator[list[st
     for split, own in wanted.items():
         for rows in corpora.unlabelled(options, own, trained.tags, split, alone).values():
             yield from rows["tokens"]
-
-
-def test_rows(trained: Trained, langs: list[str], split: str) -> dict[str, Dataset]:
-    """The labelled sentences to score."""
-    corpus, _ = corpora.load(replace(trained.options, tags=list(trained.tags.names)), {split: langs})
-    return corpus[split]

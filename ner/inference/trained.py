@@ -33,7 +33,8 @@ from ner.recipe import is_study, read_recipe
 from ner.schemes import iob1_to_iob2
 from ner.tags import NO_LABEL, UNANNOTATED, TagSet
 
-EXPORTED = "export.json"  # in a model folder that `evaluate.py export` has written
+EXPORTED = "export.json"  # in a model folder that `evaluate.py export` or `average` has written
+KEPT_OPTIONS = ("max_length", "stride", "decode")  # without which such a folder would tag otherwise than its run
 
 
 class Trained(NamedTuple):
@@ -62,6 +63,11 @@ def options_of(name: str, revision: str | None = None) -> Options:
     if is_study(recipe):
         raise UserError(f"{name}: holds several runs; name one of the folders in it")
     return resolve(recipe, str(path))
+
+
+def kept_options(trained: Trained) -> dict:
+    """`options` of an `EXPORTED`."""
+    return {name: getattr(trained.options, name) for name in KEPT_OPTIONS}
 
 
 def model_folder(name: str, revision: str | None = None) -> Path:
@@ -126,10 +132,16 @@ def score(trained: Trained, langs: list[str], split: str, accelerator: Accelerat
     known = [*trained.tags.types, "O"]
     for new in (new for new in (types or {}).values() if new not in known):
         raise UserError(f"--map: no type {shown(new)} in the model; there are {', '.join(known)}")
+    rows = labelled_rows(trained, langs, split, types)
+    accelerator.print(corpora.count_table({split: rows}, trained.tags), "\n")
+    return scored_rows(trained, rows, accelerator)
+
+
+def labelled_rows(trained: Trained, langs: list[str], split: str,
+                  types: Mapping[str, str] | None = None) -> dict[str, Dataset]:
+    """The sentences of a split with the model's tags, by language."""
     options = replace(trained.options, tags=list(trained.tags.names))
-    corpus, _ = corpora.load(options, {split: langs}, types)
-    accelerator.print(corpora.count_table(corpus, trained.tags), "\n")
-    return scored_rows(trained, corpus[split], accelerator)
+    return corpora.load(options, {split: langs}, types)[0][split]
 
 
 def scored_rows(trained: Trained, rows: Mapping[str, Dataset],
