@@ -50,7 +50,7 @@ def scored_split(args, suffix: str, types: dict[str, str] | None = None, decode:
 
 def run_score(args) -> None:
     from ner.evaluation import predictions
-    from ner.evaluation.per_language import f1_table, mean_f1, metrics_of
+    from ner.evaluation.per_language import f1_table, results_of
     from ner.experiment.folder import write_results
     from ner.inference.trained import type_map
     from ner.training import machine
@@ -65,7 +65,7 @@ def run_score(args) -> None:
             predictions.write_predictions(folder / "predictions" / f"{args.split}.{lang}.tsv", tagged)
         write_results(folder, {"name": name, "options": as_recipe(trained.options), "versions": machine.versions(),
                                "machine": machine.setting(accelerator), **({"mapped": types} if types else {}),
-                               "eval": {args.split: {**metrics_of(scored), "mean_f1": mean_f1(scored)}}})
+                               "eval": {args.split: results_of(scored)}})
         print(f"\n{folder}: results.json, predictions/")
     accelerator.end_training()
 

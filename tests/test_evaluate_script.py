@@ -65,13 +65,16 @@ def test_score_writes_results_and_predictions(run, runs, capsys):
     assert set(results) == {"name", "options", "versions", "machine", "eval"} and results["name"] == "known"
     assert results["machine"] == {"device": machine.device_name(torch.device("cpu")), "device_type": "cpu",
                                   "mixed_precision": "no", "processes": 1}
-    assert list(results["eval"]) == ["test"] and list(results["eval"]["test"]) == ["de", "fr", "mean_f1"]
+    assert list(results["eval"]) == ["test"]
+    assert list(results["eval"]["test"]) == ["de", "fr", "mean_f1", "mean_f1_ci95"]
     german = results["eval"]["test"]["de"]
     assert (german["precision"], german["recall"], german["f1"]) == (0.6, 0.75, pytest.approx(2 / 3))
     assert (german["sentences"], german["words"], german["entities"]) == (3, 14, 4)
     assert {"f1_strict", "loss", "by_type", "macro", "weighted"} <= set(german)
     assert set(german["by_type"]["LOC"]) >= {"f1", "precision", "recall", "support"}
     assert results["eval"]["test"]["mean_f1"] == pytest.approx(2 / 3)
+    low, high = results["eval"]["test"]["mean_f1_ci95"]
+    assert low < 2 / 3 < high and f"{100 * low:.1f}-{100 * high:.1f}" in shown
     assert results["options"]["data_dir"] == str(run.parent / "data")
     assert "66.67" in shown and str(folder) in shown
     assert snapshot(run) == before, "the run itself is only read"
@@ -98,7 +101,7 @@ def test_score_twice_gives_the_same_metrics_in_a_new_folder(run, runs, capsys):
     for _ in range(2):
         assert call(capsys, "score", run, "--langs", "fr")[0] == 0
     first, second = read(runs / "known-test"), read(runs / "known-test-2")
-    assert first == second and list(first["eval"]["test"]) == ["fr", "mean_f1"]
+    assert first == second and list(first["eval"]["test"]) == ["fr", "mean_f1", "mean_f1_ci95"]
 
 
 def test_score_other_data_split_and_folder(run, tmp_path, capsys):

@@ -3,7 +3,9 @@
 The tests are paired, so words and gold tags must be the same line by line.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 from tabulate import tabulate
 
@@ -13,22 +15,37 @@ from ner.options import UserError
 
 def compare(a: Path, b: Path) -> list[dict]:
     """One row per SPLIT.LANG that both runs have: F1 of each, difference (a minus b) with its 95 % interval, and p of
-    paired bootstrap and approximate randomisation."""
+    paired bootstrap and approximate randomisation. After several languages of a split, a row for their mean."""
     files_a, files_b = predictions.files_of(a), predictions.files_of(b)
     common = [name for name in files_a if name in files_b]
     if not common:
         raise UserError(f"{a} and {b}: no split and language in common "
                         f"({', '.join(files_a)} against {', '.join(files_b)})")
-    return [compare_files(name, files_a[name], files_b[name]) for name in common]
+    splits: dict[str, list[str]] = {}
+    for name in common:
+        splits.setdefault(name.split(".", 1)[0], []).append(name)
+    rows = []
+    for split, names in splits.items():
+        files = [(files_a[name], files_b[name]) for name in names]
+        rows += [compare_files(name, *pair) for name, pair in zip(names, files, strict=True)]
+        if len(files) > 1:
+            rows.append({"split": split, "lang": "mean", **compare_mean(files)})
+    return rows
 
 
 def compare_files(name: str, a: Path, b: Path) -> dict:
-    (counts_a, counts_b), types = predictions.counts([a, b])
-    bootstrap = intervals.paired_bootstrap(counts_a, counts_b)
     split, lang = name.split(".", 1)
-    return {"split": split, "lang": lang, "f1_a": scoring.scores(counts_a, types)["f1"],
-            "f1_b": scoring.scores(counts_b, types)["f1"], **bootstrap, "sentences": len(counts_a),
-            "p_randomisation": intervals.approximate_randomisation(counts_a, counts_b)["p"]}
+    return {"split": split, "lang": lang, **compare_mean([(a, b)])}
+
+
+def compare_mean(files: Sequence[tuple[Path, Path]]) -> dict:
+    """The mean F1 of several languages, a pair of files each."""
+    counted = [predictions.counts(pair) for pair in files]
+    pairs = [(counts[0], counts[1]) for counts, _ in counted]
+    f1_a, f1_b = ([scoring.scores(counts[side], types)["f1"] for counts, types in counted] for side in (0, 1))
+    return {"f1_a": fmean(f1_a), "f1_b": fmean(f1_b), **intervals.languages_bootstrap(pairs),
+            "sentences": sum(len(a) for a, _ in pairs),
+            "p_randomisation": intervals.languages_randomisation(pairs)["p"]}
 
 
 def p_value(p: float) -> str:

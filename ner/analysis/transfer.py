@@ -4,6 +4,7 @@ A run is compared with published results only if it was trained on English alone
 """
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from ner.analysis import languages, plots
 from ner.analysis.collect import ReportedRun
@@ -22,7 +23,7 @@ def transfer_part(runs: Sequence[ReportedRun], langs: Sequence[str], drawn: dict
               *(points(of_run[lang]) for of_run in ours.values()),
               *([f"{100 * published[lang]:.1f}" if lang in published else DASH] if published else [])]
              for lang, fact in known.items()]
-    means = ["**mean**", "", "", *(mean(of_run.values()) for of_run in ours.values())]
+    means = ["**mean**", "", "", *(mean(run, langs) for run in runs)]
     if published:  # a mean over other languages than ours would mislead
         means.append(f"{100 * languages.published_mean(published):.1f}" if len(published) == len(langs) else DASH)
     drawn["languages"] = plots.by_language(list(langs), ours, {"XLM-R-base, published": published} if published else {})
@@ -46,10 +47,16 @@ def comparable(runs: Sequence[ReportedRun], lang: str) -> bool:
                                for trained, test in tests)
 
 
-def mean(estimates) -> str:
-    """The mean of micro F1 over languages, in points; a dash if a language has none."""
-    found = list(estimates)
-    return f"**{100 * sum(one[0] for one in found) / len(found):.1f}**" if all(found) else DASH
+def mean(run: ReportedRun, langs: Sequence[str]) -> str:
+    """The mean of micro F1 over languages, in points, with its interval if the run has these languages and no other;
+    a dash if it lacks one."""
+    estimates = [run.estimate(lang) for lang in langs]
+    if not all(estimates):
+        return DASH
+    value, interval = fmean(one[0] for one in estimates if one), None
+    if set(run.options["eval_langs"]) == set(langs):
+        interval = (run.results or {})["eval"]["test"].get("mean_f1_ci95")
+    return f"**{points((value, *interval))}**" if interval else f"**{100 * value:.1f}**"
 
 
 def against(ours: Mapping[str, Mapping[str, plots.Estimate | None]], published: Mapping[str, float]) -> str:

@@ -77,9 +77,17 @@ def paired_bootstrap(counts_a: np.ndarray, counts_b: np.ndarray, resamples: int 
     Investigation of Statistical Significance in NLP, sec. 2), here two-sided. The observed sample counts as one
     resample, so that p is never 0. Raises ValueError if the gold entities differ.
     """
-    rows = _paired_rows(counts_a, counts_b)
-    difference = float(_difference(rows.sum(axis=0)))
-    resampled = _difference(_bootstrap_sums(rows, resamples, seed))
+    return languages_bootstrap([(counts_a, counts_b)], resamples, seed, level)
+
+
+def languages_bootstrap(pairs: Sequence[tuple[np.ndarray, np.ndarray]], resamples: int = 10_000, seed: int = 0,
+                        level: float = 0.95) -> dict:
+    """`paired_bootstrap` for the mean micro F1 of several languages, a pair of counts each; each language's sentences
+    are resampled independently."""
+    languages = [_paired_rows(*pair) for pair in pairs]
+    difference = float(np.mean([_difference(rows.sum(axis=0)) for rows in languages]))
+    resampled = np.mean([_difference(_bootstrap_sums(rows, resamples, seed + i)) for i, rows in enumerate(languages)],
+                        axis=0)
     return {"difference": difference, "interval": _interval(resampled, level),
             "p": _p_value(resampled - difference, difference)}
 
@@ -93,16 +101,17 @@ def approximate_randomisation(counts_a: np.ndarray, counts_b: np.ndarray, resamp
     Computer-Intensive Methods for Testing Hypotheses; for F1 Yeh 2000, More Accurate Tests for the Statistical
     Significance of Result Differences), counting the observed outcome. Raises ValueError if the gold entities differ.
     """
-    rows = _paired_rows(counts_a, counts_b)
-    total = rows.sum(axis=0)
-    kinds, copies = np.unique(rows[(rows[:, :2] != rows[:, 2:4]).any(axis=1), :4], axis=0, return_counts=True)
-    gain = kinds[:, 2:] - kinds[:, :2]
-    rng = np.random.default_rng(seed)
-    moved = np.concatenate([rng.binomial(copies, 0.5, size=(n, len(kinds))) @ gain
-                            for n in _chunks(resamples, len(kinds))])
-    swapped = np.column_stack([total[:2] + moved, total[2:4] - moved, np.full(resamples, total[4])])
-    difference = float(_difference(total))
-    return {"difference": difference, "p": _p_value(_difference(swapped), difference)}
+    return languages_randomisation([(counts_a, counts_b)], resamples, seed)
+
+
+def languages_randomisation(pairs: Sequence[tuple[np.ndarray, np.ndarray]], resamples: int = 10_000,
+                            seed: int = 0) -> dict:
+    """`approximate_randomisation` for the mean micro F1 of several languages, a pair of counts each."""
+    languages = [_paired_rows(*pair) for pair in pairs]
+    difference = float(np.mean([_difference(rows.sum(axis=0)) for rows in languages]))
+    swapped = np.mean([_difference(_swapped_sums(rows, resamples, seed + i)) for i, rows in enumerate(languages)],
+                      axis=0)
+    return {"difference": difference, "p": _p_value(swapped, difference)}
 
 
 def calibration(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> dict:
@@ -150,6 +159,17 @@ def _bootstrap_sums(rows: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return np.concatenate([rng.multinomial(len(rows), copies / len(rows), size=n) @ kinds
                            for n in _chunks(resamples, len(kinds))])
+
+
+def _swapped_sums(rows: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """(resamples, 5) sums over paired rows, a and b swapped in each with probability 1/2."""
+    total = rows.sum(axis=0)
+    kinds, copies = np.unique(rows[(rows[:, :2] != rows[:, 2:4]).any(axis=1), :4], axis=0, return_counts=True)
+    gain = kinds[:, 2:] - kinds[:, :2]
+    rng = np.random.default_rng(seed)
+    moved = np.concatenate([rng.binomial(copies, 0.5, size=(n, len(kinds))) @ gain
+                            for n in _chunks(resamples, len(kinds))])
+    return np.column_stack([total[:2] + moved, total[2:4] - moved, np.full(resamples, total[4])])
 
 
 def _difference(sums: np.ndarray) -> np.ndarray:

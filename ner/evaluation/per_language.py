@@ -89,6 +89,11 @@ def metrics_of(scored: dict[str, Scored]) -> dict[str, dict]:
     return {lang: item.metrics for lang, item in scored.items()}
 
 
+def results_of(scored: dict[str, Scored]) -> dict:
+    """A split's part of results.json: the metrics of each language, the mean of their F1 and its interval."""
+    return {**metrics_of(scored), "mean_f1": mean_f1(scored), "mean_f1_ci95": mean_f1_interval(scored)}
+
+
 def f1_table(scored: dict[str, Scored]) -> str:
     """The F1 table on the screen, one line per language; F1 in points with its 95 % interval."""
     def points(f1: float, interval: list[float] | None) -> tuple[str, str]:

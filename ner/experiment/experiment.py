@@ -80,7 +80,7 @@ def run(options: Options, folder: Path, name: str) -> dict:
                                   f"# {name}\n\nThe training is done, but the run has not finished.\n")
         scored = per_language.evaluate(state.bare, state.test, state.tags, state.padding, accelerator,
                                        state.training.tokens, options.decode)
-        results["eval"] = {"test": {**metrics_of(scored), "mean_f1": per_language.mean_f1(scored)}}
+        results["eval"] = {"test": per_language.results_of(scored)}
         if state.writer:
             ending.finish(state, state.writer, results, scored)
     finally:

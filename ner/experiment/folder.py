@@ -80,7 +80,7 @@ AMOUNTS = {"tagged": number, "sentences": number, "words": number, "masked": num
 TRAIN = {"sentences": count, "seconds": number, "sentences_per_second": number, "tokens_per_second": number,
          "peak_memory_mib": number, "epochs?": [EPOCH], "pseudo?": {"languages": {...: AMOUNTS}}}
 RESULTS = {"options": {}, "versions": {}, "train?": TRAIN,
-           "eval": {...: {"mean_f1": share, "mean_f1_sd?": share, ...: METRICS}}}
+           "eval": {...: {"mean_f1": share, "mean_f1_sd?": share, "mean_f1_ci95?": (share, share), ...: METRICS}}}
 
 
 def read_results(path: Path) -> dict:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -307,6 +308,12 @@ def test_comparing_two_runs(tmp_path, capsys):
     assert row["interval"][0] > 0 and row["p"] < 0.001 and row["p_randomisation"] < 0.001
     assert script.main(["compare", str(a), str(b)]) == 0
     assert re.search(r"test +de +60 +100\.00 +40\.00 +\+60\.00 .*<0\.001 +<0\.001", capsys.readouterr().out)
+    shutil.copy(a / "predictions" / "test.fr.tsv", b / "predictions")
+    german, french, mean = compare.compare(a, b)
+    assert german == row and french["difference"] == 0 and (mean["split"], mean["lang"]) == ("test", "mean")
+    assert mean["difference"] == pytest.approx(0.3) and mean["sentences"] == 62 and mean["f1_b"] == pytest.approx(0.7)
+    assert mean["interval"] == pytest.approx([end / 2 for end in row["interval"]])
+    (b / "predictions" / "test.fr.tsv").unlink()
     (same,) = compare.compare(b, b)
     assert same["difference"] == 0 and same["p"] == 1 and same["p_randomisation"] == 1
 

@@ -12,10 +12,11 @@ from tests.helpers.results import fake_results, scores
 F1 = {"en": 0.84, "de": 0.75, "nl": 0.80, "sw": 0.60, "zh": 0.30, "ja": 0.22, "xx": 0.5}
 
 
-def write_run(folder, train_lang="en", sentences=10_000, f1=F1):
+def write_run(folder, train_lang="en", sentences=10_000, f1=F1, interval=None):
     results = fake_results("en")
     results["options"] |= {"train_langs": [train_lang], "eval_langs": list(f1), "fractions": {}}
-    results["eval"]["test"] = {lang: scores(value, sentences) for lang, value in f1.items()} | {"mean_f1": 0.5}
+    results["eval"]["test"] = {lang: scores(value, sentences) for lang, value in f1.items()} | {
+        "mean_f1": 0.5, **({"mean_f1_ci95": interval} if interval else {})}
     folder.mkdir(parents=True)
     (folder / "results.json").write_text(json.dumps(results))
 
@@ -64,6 +65,16 @@ def test_a_mean_over_other_languages_than_ours_is_not_shown(study):
     """One of ours has no published result, so the two means would be over different languages."""
     cells = table_in((study / "REPORT.md").read_text())["**mean**"]
     assert cells[-1] == "–" and cells[2] == f"**{100 * sum(F1.values()) / 7:.1f}**"
+
+
+def test_the_mean_has_its_interval_where_it_is_over_the_same_languages(tmp_path):
+    write_run(tmp_path / "a", interval=[0.5, 0.6])
+    write_run(tmp_path / "b", f1={**F1, "fr": 0.7}, interval=[0.5, 0.6])
+    means = table_of(tmp_path)["**mean**"]
+    assert means[2] == "–", "it has no French"
+    assert means[3] == f"**{100 * (sum(F1.values()) + 0.7) / 8:.1f} (50.0–60.0)**"
+    write_run(tmp_path / "alone" / "a", interval=[0.5, 0.6])
+    assert table_of(tmp_path / "alone")["**mean**"][2] == f"**{100 * sum(F1.values()) / 7:.1f} (50.0–60.0)**"
 
 
 @pytest.mark.parametrize(("train_lang", "sentences"), [("de", 10_000), ("en", 5000)])

@@ -1,6 +1,7 @@
 """Counts and scores equal seqeval; intervals and tests equal what exact enumeration, theory and simulation say."""
 
 from itertools import product
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from ner.evaluation.intervals import (
     by_type_intervals,
     calibration,
     f1_interval,
+    languages_bootstrap,
     languages_interval,
+    languages_randomisation,
     paired_bootstrap,
 )
 from ner.evaluation.scoring import confusion, entity_counts, entity_types, scores, unseen
@@ -320,6 +323,25 @@ def test_paired_bootstrap_equals_theory():
     error = np.std(hits_a.astype(float) - hits_b) / np.sqrt(2_000)
     assert result["difference"] == pytest.approx(difference)
     assert result["interval"] == pytest.approx((difference - 1.96 * error, difference + 1.96 * error), abs=0.0015)
+
+
+def test_the_mean_of_languages():
+    """Differences add up, errors as of independent samples; one language is the test of one; order of a and b."""
+    rng = np.random.default_rng(3)
+    hits = [rng.random((2, size)) < [[0.81], [0.8]] for size in (2_000, 500)]
+    pairs = [tuple(map(one_entity_each, one)) for one in hits]
+    differences = [np.mean(a) - np.mean(b) for a, b in hits]
+    error = np.sqrt(sum(np.var(a.astype(float) - b) / len(a) for a, b in hits)) / 2
+    result, other = languages_bootstrap(pairs), languages_randomisation(pairs)
+    assert result["difference"] == other["difference"] == pytest.approx(np.mean(differences))
+    assert result["interval"] == pytest.approx((np.mean(differences) - 1.96 * error,
+                                                np.mean(differences) + 1.96 * error), abs=0.0015)
+    expected = 2 * NormalDist().cdf(-abs(np.mean(differences)) / error)
+    assert result["p"] == pytest.approx(expected, abs=0.02) and other["p"] == pytest.approx(expected, abs=0.03)
+    assert languages_bootstrap(pairs[:1]) == paired_bootstrap(*pairs[0])
+    assert languages_randomisation(pairs[:1]) == approximate_randomisation(*pairs[0])
+    mirrored = languages_bootstrap([pair[::-1] for pair in pairs])
+    assert mirrored["difference"] == -result["difference"] and mirrored["p"] == pytest.approx(result["p"], abs=0.01)
 
 
 @pytest.mark.slow

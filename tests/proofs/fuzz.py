@@ -95,7 +95,8 @@ def check_results(path: Path) -> None:
         with safe_open(folder / "model" / "model.safetensors", "pt") as file:
             assert "classifier.weight" in file.keys()
         assert all((folder / "model" / name).is_file() for name in ("config.json", "tokenizer.json", "README.md"))
-    scored = [(split, lang) for split, langs in results["eval"].items() for lang in langs if lang != "mean_f1"]
+    scored = [(split, lang) for split, langs in results["eval"].items() for lang in langs
+              if not lang.startswith("mean_f1")]
     for split, lang in scored:
         text = (folder / "predictions" / f"{split}.{lang}.tsv").read_bytes().decode()
         words = [line.split("\t")[0] for line in text.split("\n") if line]
