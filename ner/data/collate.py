@@ -7,8 +7,8 @@ from a device would make the host wait for it. `slots` are the real tokens among
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from ner.data.alignment import IGNORED, Window
 
@@ -34,26 +34,28 @@ def collate(windows: list[Window], padding: Padding) -> dict:
     wanted: (W,) place among those T of every token with a label; lengths and words: lists of B numbers, tokens and
     labels of each row; order: list of B, the place in `windows` that each row has.
     """
-    order = sorted(range(len(windows)), key=lambda i: (-len(windows[i].input_ids), i))
-    lengths = [len(windows[i].input_ids) for i in order]
-    input_ids, labels, attention_mask = (
-        pad_sequence(rows, batch_first=True, padding_value=value, padding_side=padding.side).long()
-        for rows, value in (([torch.from_numpy(windows[i].input_ids) for i in order], padding.id),
-                            ([torch.from_numpy(windows[i].labels) for i in order], IGNORED),
-                            ([torch.ones(length, dtype=torch.int64) for length in lengths], 0)))
-    slots = attention_mask.flatten().nonzero().flatten()
-    wanted = (labels.flatten()[slots] != IGNORED).nonzero().flatten()
-    words = (labels != IGNORED).sum(1).tolist()
-    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels, "slots": slots,
-            "wanted": wanted, "lengths": lengths, "words": words, "order": order}
+    sizes = np.array([len(window.input_ids) for window in windows])
+    order = np.argsort(-sizes, kind="stable")
+    lengths, rows, width = sizes[order], [windows[i] for i in order], sizes.max()
+    real = np.arange(width) < lengths[:, None] if padding.side == "right" else (
+        np.arange(width) >= width - lengths[:, None])  # (B, L), True for real tokens
+    flat = np.concatenate([row.labels for row in rows])
+    input_ids, labels = np.full(real.shape, padding.id), np.full(real.shape, IGNORED)
+    input_ids[real], labels[real] = np.concatenate([row.input_ids for row in rows]), flat
+    tensors = {"input_ids": input_ids, "attention_mask": real.astype(np.int64), "labels": labels,
+               "slots": np.flatnonzero(real), "wanted": np.flatnonzero(flat != IGNORED)}
+    return {**{name: torch.from_numpy(array) for name, array in tensors.items()},
+            "lengths": lengths.tolist(), "words": (labels != IGNORED).sum(1).tolist(), "order": order.tolist()}
 
 
 def to_device(batch: dict, device: torch.device) -> dict:
-    """What the model takes of a batch, its tensors on `device`; from pinned memory and without waiting where that is a
-    CUDA GPU."""
-    move = {key: batch[key] for key in TENSORS}
+    """What the model takes of a batch, its tensors on `device`. To a CUDA GPU they go as one copy from pinned memory,
+    for which the host does not wait."""
+    tensors = {key: batch[key] for key in TENSORS}
     if device.type == "cuda":
-        move = {key: tensor.pin_memory() for key, tensor in move.items()}
-    # On a Mac's GPU a copy that does not wait can read memory that is in use again (pytorch/pytorch#189690).
-    return {**{key: tensor.to(device, non_blocking=device.type == "cuda") for key, tensor in move.items()},
-            **{key: batch[key] for key in NUMBERS}}
+        flat = torch.cat([tensor.flatten() for tensor in tensors.values()]).pin_memory()
+        parts = flat.to(device, non_blocking=True).split([tensor.numel() for tensor in tensors.values()])
+        tensors = {key: part.view(tensor.shape) for (key, tensor), part in zip(tensors.items(), parts, strict=True)}
+    else:  # on a Mac's GPU, a copy that does not wait can read memory that is in use again (pytorch/pytorch#189690)
+        tensors = {key: tensor.to(device) for key, tensor in tensors.items()}
+    return {**tensors, **{key: batch[key] for key in NUMBERS}}

@@ -12,6 +12,7 @@ occurs twice; a copy is several times faster on a CPU.
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,9 +75,8 @@ def token_index(attention_mask: Tensor) -> Tensor:
 
 def positions(lengths: list[int], first: int) -> Tensor:
     """(T,) position of each packed token in its row, counted from `first`: [2, 1], 2 -> [2, 3, 2]."""
-    rows = torch.tensor(lengths)
-    starts = torch.cumsum(rows, 0) - rows
-    return torch.arange(int(rows.sum())) - torch.repeat_interleave(starts, rows) + first
+    starts = np.cumsum(lengths) - lengths
+    return torch.from_numpy(np.arange(sum(lengths)) - np.repeat(starts, lengths) + first)
 
 
 def boundaries(lengths: list[int], groups: int) -> list[int]:
@@ -99,10 +99,10 @@ def attention_layout(lengths: list[int], groups: int, device: torch.device) -> L
     for first, last in pairwise(cuts):
         part = lengths[first:last]
         width = max(part)
-        tokens = torch.arange(width) < torch.tensor(part)[:, None]  # (rows, width)
-        mask = None if min(part) == width else sent(tokens[:, None, None, :], device)
+        tokens = np.arange(width) < np.array(part)[:, None]  # (rows, width)
+        mask = None if min(part) == width else sent(torch.from_numpy(tokens[:, None, None, :]), device)
         found.append(Group(len(part), width, mask))
-        filled.append(tokens.flatten())
-    real = torch.cat(filled)
-    slots = None if real.all() else sent(token_index(real), device)
+        filled.append(tokens.ravel())
+    real = np.concatenate(filled)
+    slots = None if real.all() else sent(torch.from_numpy(np.flatnonzero(real)), device)
     return Layout(found, slots, len(real))

@@ -53,8 +53,9 @@ def total_steps(sentences: int, options: Options) -> int:
     return min(steps, options.max_steps or steps)
 
 
-def word_count(window: Window) -> int:
-    return int((window.labels != IGNORED).sum())
+def word_count(windows: list[Window]) -> int:
+    """The labelled words of all of them."""
+    return int(np.count_nonzero(np.concatenate([window.labels for window in windows]) != IGNORED))
 
 
 def sentences_of(training: Encoded, options: Options, step: int) -> np.ndarray:
@@ -71,7 +72,7 @@ def step_batches(training: Encoded, padding: Padding, step: int, options: Option
     nothing = Window(windows[0].input_ids[[0, -1]], np.full(2, IGNORED, np.int32), 0)
     parts = sampling.micro_batches(lengths, rank, processes, options.micro_batch_size)
     batches = [collate([windows[i] for i in part] or [nothing], padding) for part in parts]
-    return batches, sum(word_count(window) for window in windows)
+    return batches, word_count(windows)
 
 
 def accumulate(model: nn.Module, batches: list[dict], words: int, accelerator: Accelerator) -> torch.Tensor:
@@ -120,7 +121,8 @@ def steps(model, optimizer, training: Encoded, padding: Padding, options: Option
         batches, words = step_batches(training, padding, progress.step, options, accelerator.process_index,
                                       accelerator.num_processes)
         rate = optim.learning_rate(progress.updates, total, options.learning_rate, options.warmup_ratio)
-        model.train()
+        if not model.training:  # the first step, and the one after an evaluation; the call visits every module
+            model.train()
         try:
             result = train_step(model, optimizer, batches, words, rate, options.max_grad_norm, accelerator,
                                 asked_to_stop())

@@ -10,7 +10,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.state import AcceleratorState
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ner.data.collate import Padding, collate, to_device
+from ner.data.collate import TENSORS, Padding, collate, to_device
 from ner.evaluation import predict
 from ner.model import packing
 from ner.model.roberta import TokenClassifier
@@ -135,17 +135,21 @@ def test_float64_and_unsafe_operations_would_be_seen():
     assert torch.float64 in seen.kinds and {"cumsum", "cumsum of integers"} <= seen.names
 
 
+BATCH = {key: torch.arange(12).view(shape) + number for number, (key, shape) in enumerate(
+    zip(TENSORS, [(3, 4), (3, 4), (3, 4), (12,), (12,)], strict=True))} | {"lengths": [4, 4, 4], "words": [1, 1, 1]}
+
+
 def test_only_cuda_copies_without_waiting(monkeypatch):
     """On a Mac's GPU such a copy can read memory that is in use again."""
     asked = []
-    replace(monkeypatch, "torch.Tensor.to", lambda tensor, device, non_blocking: asked.append(
+    replace(monkeypatch, "torch.Tensor.to", lambda tensor, device, non_blocking=False: asked.append(
         (device.type, non_blocking)) or tensor)
     replace(monkeypatch, "torch.Tensor.pin_memory", lambda tensor: tensor)
     for kind in ("mps", "cuda", "cpu"):
         packing.sent(torch.zeros(1), torch.device(kind))
-        to_device(dict.fromkeys(("input_ids", "attention_mask", "labels", "slots", "wanted"), torch.zeros(1))
-                  | {"lengths": [], "words": []}, torch.device(kind))
-    assert set(asked) == {("mps", False), ("cuda", True), ("cpu", False)} and len(asked) == 18
+        moved = to_device(BATCH, torch.device(kind))
+        assert all(torch.equal(moved[key], BATCH[key]) for key in TENSORS)
+    assert asked == [("mps", False)] * 6 + [("cuda", True)] * 2 + [("cpu", False)] * 6, "one copy of a whole batch"
 
 
 @pytest.mark.parametrize("name, machines, processes", [("multi_gpu", 1, 2), ("multi_node", 2, 8)])
