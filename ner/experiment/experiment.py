@@ -164,6 +164,8 @@ def make_model(options: Options, source: Path, config, rows: np.ndarray | None, 
             raise UserError(f"freeze: expected at most {config.num_hidden_layers}, the layers of {options.model}, "
                             f"found {options.freeze}")
         roberta.freeze(model, options.freeze)
+    if options.compile:
+        roberta.compile_body(model)
     return model
 
 

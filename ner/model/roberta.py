@@ -19,6 +19,8 @@ from ner.model.head import Head
 ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
 GROUPS = 4  # of rows in packed attention
 ROWS = 8  # per group in evaluation: lengths there are so similar that most groups then need no mask
+SCORES = 2**20  # of attention per head, B * L * L, up to which a GPU computes all rows as one group
+BACKEND = "inductor"  # of `compile_body`
 
 
 class Embeddings(nn.Module):
@@ -124,6 +126,7 @@ class TokenClassifier(nn.Module):
         super().__init__()
         self.config = config
         self.attention = attention
+        self.one_group = False
         self.roberta = Roberta(config)
         self.classifier = Head(config)
 
@@ -142,7 +145,7 @@ class TokenClassifier(nn.Module):
             lengths, slots = attention_mask.sum(1).tolist(), packing.token_index(attention_mask)
         device, first = input_ids.device, self.config.pad_token_id + 1
         if self.attention == "packed":
-            groups = GROUPS if self.training else max(GROUPS, len(lengths) // ROWS)
+            groups = 1 if self.one_group else group_count(lengths, self.training, device)
             layout = packing.attention_layout(lengths, groups, device)
             position_ids = packing.sent(packing.positions(lengths, first), device)
             x = self.roberta(input_ids.flatten()[slots], position_ids, layout, wanted)
@@ -161,6 +164,21 @@ class TokenClassifier(nn.Module):
         if not len(gold):  # zero gradients for all parameters, because other processes wait for them
             return sum((0 * parameter.sum() for parameter in self.classifier.parameters()), 0 * logits.float().sum())
         return self.classifier.loss(logits.float(), gold, words)
+
+
+def group_count(lengths: list[int], training: bool, device: torch.device) -> int:
+    """The groups of rows in which attention runs. On a CPU, less padding is worth more calls. On a GPU, every group
+    costs launches of kernels in every layer, more than padding unless rows are long (an estimate: docs/gpu.md)."""
+    if device.type != "cpu" and len(lengths) * max(lengths) ** 2 <= SCORES:
+        return 1
+    return GROUPS if training else max(GROUPS, len(lengths) // ROWS)
+
+
+def compile_body(model: TokenClassifier) -> None:
+    """Compile all layers, for any number of tokens, when they are first called. Attention then has one group, so that
+    the graph is the same for all lengths."""
+    model.one_group = True
+    model.roberta.compile(dynamic=True, backend=BACKEND)
 
 
 def freeze(model: TokenClassifier, layers: int) -> None:
