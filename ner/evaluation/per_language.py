@@ -9,7 +9,7 @@ from tabulate import tabulate
 from ner.data.collate import Padding
 from ner.data.encoded import Encoded
 from ner.evaluation import intervals, scoring
-from ner.evaluation.predict import SLOTS, Predictions, predict
+from ner.evaluation.predict import Predictions, predict
 from ner.tags import TagSet
 
 
@@ -22,10 +22,12 @@ class Scored(NamedTuple):
 
 
 def evaluate(model, languages: dict[str, Encoded], tags: TagSet, padding: Padding, accelerator: Accelerator,
-             training: list[list[str]] | None = None, decode: str = "viterbi", slots: int = SLOTS) -> dict[str, Scored]:
-    """Score every language; all processes return the same. `training`: sentences, to score unseen ones separately."""
-    return {lang: score(encoded, predict(model, encoded, tags, padding, accelerator, decode, slots), tags, training)
-            for lang, encoded in languages.items()}
+             training: list[list[str]] | None = None, decode: str = "viterbi", slots: int | None = None,
+             brief: bool = False) -> dict[str, Scored]:
+    """Score every language; all processes return the same. `training`: sentences, to score unseen ones separately.
+    `brief`: as in `score`."""
+    return {lang: score(encoded, predict(model, encoded, tags, padding, accelerator, decode, slots), tags, training,
+                        brief) for lang, encoded in languages.items()}
 
 
 def interval_of(counts: np.ndarray) -> list[float] | None:
@@ -33,8 +35,10 @@ def interval_of(counts: np.ndarray) -> list[float] | None:
     return list(intervals.f1_interval(counts)) if len(counts) > 1 and counts.any() else None
 
 
-def score(encoded: Encoded, predictions: Predictions, tags: TagSet, training: list[list[str]] | None) -> Scored:
-    """Scores of one language in the layout of results.json, over the words that are annotated."""
+def score(encoded: Encoded, predictions: Predictions, tags: TagSet, training: list[list[str]] | None,
+          brief: bool = False) -> Scored:
+    """Scores of one language in the layout of results.json, over the words that are annotated. `brief`: with no
+    interval but that of F1, because resampling by type would take up to a second after every epoch."""
     known = encoded.gold >= 0
     labels, loss, confidence, argmax = (values[known] for values in predictions)
     lengths = np.array([int(part.sum()) for part in encoded.per_sentence(known)])
@@ -43,15 +47,16 @@ def score(encoded: Encoded, predictions: Predictions, tags: TagSet, training: li
     counts = scoring.entity_counts(*data)
     metrics = scoring.scores(counts, types)
     strict = scoring.entity_counts(*data, strict=True)
-    metrics |= {"f1_strict": scoring.scores(strict, types)["f1"], "f1_ci95": interval_of(counts),
-                "f1_strict_ci95": interval_of(strict)}
+    metrics |= {"f1_strict": scoring.scores(strict, types)["f1"], "f1_ci95": interval_of(counts)}
     metrics["f1_argmax"] = scoring.scores(scoring.entity_counts(data[0], argmax, *data[2:]), types)["f1"]
-    by_type = intervals.by_type_intervals(counts)
-    for name, interval in zip(types, by_type["by_type"].tolist(), strict=True):
-        if name in metrics["by_type"]:
-            metrics["by_type"][name]["f1_ci95"] = interval if metrics["f1_ci95"] else None
-    for mean in ("macro", "weighted"):
-        metrics[mean]["f1_ci95"] = list(by_type[mean]) if metrics["f1_ci95"] else None
+    if not brief:
+        metrics["f1_strict_ci95"] = interval_of(strict)
+        by_type = intervals.by_type_intervals(counts)
+        for name, interval in zip(types, by_type["by_type"].tolist(), strict=True):
+            if name in metrics["by_type"]:
+                metrics["by_type"][name]["f1_ci95"] = interval if metrics["f1_ci95"] else None
+        for mean in ("macro", "weighted"):
+            metrics[mean]["f1_ci95"] = list(by_type[mean]) if metrics["f1_ci95"] else None
     metrics["loss"] = float(loss.mean(dtype=np.float64))
     metrics |= {"sentences": len(encoded.tokens), "words": len(encoded.gold)}
     if not known.all():

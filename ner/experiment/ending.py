@@ -27,7 +27,7 @@ def load_weights_to_keep(state: Run) -> dict | None:
     weights = {name: p.detach().clone() for name, p in state.bare.named_parameters() if name in state.mean}
     averaging.load(state.bare, state.mean)
     scored = per_language.evaluate(state.bare, state.validation, state.tags, state.padding, state.accelerator,
-                                   decode=options.decode)
+                                   decode=options.decode, brief=True)
     metrics, mean_f1 = metrics_of(scored), per_language.mean_f1(scored)
     average = {"updates": progress.snapshots, "validation": metrics, "mean_f1": mean_f1}
     average["kept"] = selection.score(average, options.select) >= selection.score(epoch, options.select)

@@ -266,7 +266,7 @@ def end_epoch(state: Run) -> None:
     """Score the validation sets, record the epoch, and keep its weights if it is the selected one."""
     options, progress = state.options, state.progress
     scored = per_language.evaluate(state.bare, state.validation, state.tags, state.padding, state.accelerator,
-                                   decode=options.decode)
+                                   decode=options.decode, brief=True)
     train_loss, mean_f1 = progress.loss_sum / max(progress.words, 1), per_language.mean_f1(scored)
     epoch = {"epoch": len(progress.epochs) + 1, "step": progress.step, "updates": progress.updates,
              "train_loss": train_loss, "validation": metrics_of(scored), "mean_f1": mean_f1}

@@ -8,6 +8,8 @@ Shapes: B sentences, L padded length, T packed tokens, H hidden, A heads, V voca
 Architecture: Liu et al. 2019 (arXiv:1907.11692), Conneau et al. 2020 (arXiv:1911.02116).
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,7 +21,7 @@ from ner.model.head import Head
 ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
 GROUPS = 4  # of rows in packed attention
 ROWS = 8  # per group in evaluation: lengths there are so similar that most groups then need no mask
-SCORES = 2**20  # of attention per head, B * L * L, up to which a GPU computes all rows as one group
+SCORES = 2**20  # of attention per head, B * L * L, that a GPU computes as one group
 BACKEND = "inductor"  # of `compile_body`
 
 
@@ -169,9 +171,8 @@ class TokenClassifier(nn.Module):
 def group_count(lengths: list[int], training: bool, device: torch.device) -> int:
     """The groups of rows in which attention runs. On a CPU, less padding is worth more calls. On a GPU, every group
     costs launches of kernels in every layer, more than padding unless rows are long (an estimate: docs/gpu.md)."""
-    if device.type != "cpu" and len(lengths) * max(lengths) ** 2 <= SCORES:
-        return 1
-    return GROUPS if training else max(GROUPS, len(lengths) // ROWS)
+    groups = GROUPS if training else max(GROUPS, len(lengths) // ROWS)
+    return groups if device.type == "cpu" else min(groups, math.ceil(len(lengths) * max(lengths) ** 2 / SCORES))
 
 
 def compile_body(model: TokenClassifier) -> None:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ner.data.alignment import Window, encode
 from ner.data.collate import Padding, collate, padding_of, to_device
@@ -104,6 +106,33 @@ def test_any_size_of_batch_gives_the_same_answers(model):
     assert all(one.labels.tolist() == data.gold.tolist() for one in found)
 
 
+class Casts(TorchDispatchMode):
+    """The shapes of the fp32 tensors that are cast to bf16."""
+
+    def __init__(self):
+        super().__init__()
+        self.shapes = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func._schema.name == "aten::_to_copy" and kwargs.get("dtype") == torch.bfloat16:
+            self.shapes.append(args[0].shape)
+        return func(*args, **(kwargs or {}))
+
+
+def test_weights_are_cast_once_however_many_batches(model):
+    ours, tokenizer = model
+    data = encoded(tokenizer, [[WORDS[i % 7], WORDS[i // 7]] for i in range(49)])
+    AcceleratorState._reset_state(True)
+    accelerator, weight = Accelerator(cpu=True, mixed_precision="bf16"), ours.classifier.weight
+    counts = []
+    for slots in (10**6, 4):
+        with Casts() as casts:
+            predict(ours, data, TagSet(TAGS), padding_of(tokenizer), accelerator, "argmax", slots)
+        counts.append((casts.shapes.count(weight.shape), len(casts.shapes)))
+    AcceleratorState._reset_state(True)
+    assert counts[0][0] == counts[1][0] == 1 and counts[1][1] > 10 * counts[0][1]
+
+
 def test_equal_sentences_are_computed_once_and_each_gets_an_answer(model):
     ours, tokenizer = model
     lines = [text.split() for text in ("Anna wohnt in Bern", "in Bern", "Anna wohnt in Bern", "wohnt", "in Bern")]
@@ -124,3 +153,14 @@ def test_equal_sentences_are_computed_once_and_each_gets_an_answer(model):
     assert once.labels.tolist() == data.gold.tolist() == apart.labels.tolist()
     assert once.loss[:4].tolist() == once.loss[6:10].tolist() and once.loss[4:6].tolist() == once.loss[11:].tolist()
     assert apart.loss[:11] == pytest.approx(once.loss[:11], abs=1e-5) and (apart.loss[11:] > once.loss[11:] + 1).all()
+
+
+def test_brief_scores_are_the_same_without_the_slow_intervals(model):
+    ours, tokenizer = model
+    data = encoded(tokenizer, [["Anna", "wohnt", "in", "Bern"], ["Keller"], ["Genf"]])
+    found = predict(ours, data, TagSet(TAGS), padding_of(tokenizer), Accelerator(cpu=True))
+    full, brief = (per_language.score(data, found, TagSet(TAGS), None, brief).metrics for brief in (False, True))
+    assert full["f1_ci95"] == brief["f1_ci95"] and full.pop("f1_strict_ci95")
+    for part in (*full["by_type"].values(), full["macro"], full["weighted"]):
+        part.pop("f1_ci95")
+    assert full == brief

@@ -99,5 +99,6 @@ def test_launches_of_an_evaluation(model):
 def test_long_rows_are_not_padded_to_the_longest_on_a_gpu():
     gpu, cpu = torch.device("cuda"), torch.device("cpu")
     assert group_count([60] * 64, True, gpu) == group_count([60] * 64, False, gpu) == 1
-    assert group_count([512] * 64, True, gpu) == 4 and 64 * 512**2 > SCORES
+    assert group_count([512] * 64, True, gpu) == 4 and 64 * 512**2 == 16 * SCORES
+    assert group_count([128] * 128, True, gpu) == group_count([128] * 128, False, gpu) == 2
     assert group_count([60] * 64, True, cpu) == 4 and group_count([60] * 64, False, cpu) == 8
