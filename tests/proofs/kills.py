@@ -1,16 +1,20 @@
 """Kill a run at random moments, continue it, and compare with one that nothing happened to.
 
-Started with ``python -m tests.proofs.kills``. Every life of a run is a process of its own that is sent SIGKILL after a
-random time, or while it writes a checkpoint or model/. When a run has finished, it must equal the straight one bit for
-bit, and another is begun until all kills are spent.
+Started with ``python -m tests.proofs.kills``. The run learns from a teacher and averages its weights. Every life of it is
+a process of its own that is sent SIGKILL after a random time, or while it writes the teacher's tags, a checkpoint or
+model/. When a run has finished, it must equal the straight one bit for bit, and another is begun until all kills are
+spent.
 """
 
 import argparse
 import random
+import shutil
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+
+import yaml
 
 from tests.helpers import doubles, runs
 
@@ -20,6 +24,7 @@ LATEST = 2.5  # seconds after its first sign of life at which a process is kille
 def moment(generator: random.Random) -> tuple[str, float]:
     """Where to kill: what to wait for, and how long after it."""
     return generator.choice([("anywhere", generator.uniform(0, LATEST)),
+                             ("writing tags", generator.uniform(0, 0.02)),
                              ("training", generator.uniform(0, LATEST / 2)),
                              ("writing a checkpoint", generator.uniform(0, 0.02)),
                              ("saving model/", generator.uniform(0, 0.05))])
@@ -28,6 +33,8 @@ def moment(generator: random.Random) -> tuple[str, float]:
 def reached(folder: Path, place: str) -> bool:
     if place == "training":
         return any(folder.glob("events*"))
+    if place == "writing tags":
+        return (folder / ".pseudo.tmp").exists() or (folder / "pseudo").exists()
     if place == "writing a checkpoint":
         return any((folder / "checkpoints").glob(".step-*"))
     return place == "anywhere" or (folder / ".model.tmp").exists() or (folder / "model").exists()
@@ -52,7 +59,12 @@ def live(recipe: Path, folder: Path, kill_at: tuple[str, float] | None) -> int:
 def main(kills: int, seconds: float, folder: Path, seed: int = 0) -> str:
     """What was done, in a sentence; AssertionError where a run differs from the straight one."""
     generator, end = random.Random(seed), time.monotonic() + seconds
-    recipe = runs.make_recipe(folder / "small", checkpoint_every="3", epochs=4, select="mean", average="9")
+    options = {"checkpoint_every": "3", "epochs": 4, "select": "mean", "average": "9"}
+    recipe = runs.make_recipe(folder / "small", **options)
+    assert live(recipe, folder / "teacher", None) == 0
+    shutil.copytree(folder / "small" / "data" / "de", folder / "small" / "data" / "it")
+    student = {"teacher": str(folder / "teacher"), "pseudo_langs": ["it"]}
+    recipe.write_text(yaml.safe_dump({**yaml.safe_load(recipe.read_text()), **student}), encoding="utf-8")
     assert live(recipe, folder / "straight", None) == 0
     done, places, begun, lives = 0, Counter(), 0, Counter()
     while done < kills:
