@@ -1,7 +1,7 @@
 """Kill a run at random moments, continue it, and compare with one that nothing happened to.
 
-Started with ``python -m tests.proofs.kills``. The run learns from a teacher and averages its weights. Every life of it is
-a process of its own that is sent SIGKILL after a random time, or while it writes the teacher's tags, a checkpoint or
+Started with ``python -m tests.proofs.kills``. The run learns from a teacher and averages its weights. Every life of it
+is a process of its own that is sent SIGKILL after a random time, or while it writes the teacher's tags, a checkpoint or
 model/. When a run has finished, it must equal the straight one bit for bit, and another is begun until all kills are
 spent.
 """
