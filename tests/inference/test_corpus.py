@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import random
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -310,3 +311,46 @@ def test_datasets_map_with_two_processes(model):
     assert rows["id"] == list(range(40)) and rows["text"] == texts and rows["error"] == [None] * 40
     assert list(rows["entities"]) == alone["entities"]
     assert any(alone["entities"])
+
+
+@pytest.mark.slow
+def test_ray_data_with_two_workers(model):
+    ray = pytest.importorskip("ray", reason="needs ray (see docs/scale.md)")
+    texts = random_texts(40)
+    tagger = Tagger(model)
+    alone = tagger({"text": texts})
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+             object_store_memory=2**27)
+    try:
+        rows = ray.data.from_items([{"id": i, "text": text} for i, text in enumerate(texts)])
+        found = rows.map_batches(tagger, batch_size=9, batch_format="pandas").take_all()
+    finally:
+        ray.shutdown()
+    found.sort(key=lambda row: row["id"])  # engines promise no order
+    assert [row["text"] for row in found] == texts and [row["error"] for row in found] == [None] * 40
+    assert [list(row["entities"]) for row in found] == alone["entities"]
+
+
+@pytest.mark.slow
+def test_spark_with_two_workers(model):
+    pytest.importorskip("pyspark", reason="needs pyspark and Java (see docs/scale.md)")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java")
+    from pyspark.sql import SparkSession
+    texts, tagger = random_texts(40), Tagger(model)
+    alone = tagger({"text": texts})
+
+    def frames(parts):
+        for frame in parts:
+            found = tagger(dict(frame))
+            yield frame.assign(entities=[json.dumps(one) for one in found["entities"]], error=found["error"])
+
+    spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", False).getOrCreate()
+    try:
+        rows = spark.createDataFrame(list(enumerate(texts)), "id int, text string").repartition(2)
+        found = rows.mapInPandas(frames, "id int, text string, entities string, error string").collect()
+    finally:
+        spark.stop()
+    found = sorted(found, key=lambda row: row.id)
+    assert [row.text for row in found] == texts and [row.error for row in found] == [None] * 40
+    assert [json.loads(row.entities) for row in found] == alone["entities"]
