@@ -35,7 +35,11 @@ def train(argv: list[str]) -> None:
     from ner.experiment import experiment  # imports torch, so only after the options are checked
 
     folder = Path(options.output_dir) if options.output_dir else new_folder(Path(path).stem if path else "run")
-    experiment.run(options, folder, folder.resolve().name)
+    results = experiment.run(options, folder, folder.resolve().name)
+    if not argv:
+        from ner.experiment import first_look
+
+        first_look.show(folder, results)
 
 
 def main(argv: list[str]) -> int:

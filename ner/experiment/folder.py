@@ -22,7 +22,12 @@ def new_folder(name: str) -> Path:
     while folder.exists():
         number += 1
         folder = RUNS / f"{name}-{number}"
-    return folder
+    return from_here(folder)
+
+
+def from_here(path: Path) -> Path:
+    """The path without the current folder, so that it is short in messages and in commands to copy."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def check_folder(folder: Path, options: Options) -> None:

@@ -1,7 +1,8 @@
-"""Tagged text for people to read on a terminal: entities on a coloured ground, each with its type in letters."""
+"""Tagged text for people to read on a terminal: entities on a coloured ground or in brackets, each with its type."""
 
 import os
 import re
+from collections.abc import Callable
 from typing import TextIO
 
 from ner.inference.tag import TaggedText, entities_of
@@ -21,11 +22,23 @@ def takes_colour(stream: TextIO) -> bool:
 
 def coloured(tagged: TaggedText, types: tuple[str, ...]) -> str:
     """The text on a line of its own, with its entities marked; `types`: all that the model knows, in its order."""
+
+    def mark(text: str, kind: str) -> str:
+        ground = GROUNDS[types.index(kind) % len(GROUNDS)]
+        return f"\x1b[38;5;{BLACK};48;5;{ground}m {text} \x1b[1m{kind} \x1b[0m"
+
+    return marked(tagged, mark)
+
+
+def bracketed(tagged: TaggedText) -> str:
+    """The same without colours: ``[Anna PER] wohnt in [Bern LOC].``"""
+    return marked(tagged, lambda text, kind: f"[{text} {kind}]")
+
+
+def marked(tagged: TaggedText, mark: Callable[[str, str], str]) -> str:
     shown, end = "", 0
     for entity in entities_of(tagged):
-        ground = GROUNDS[types.index(entity["type"]) % len(GROUNDS)]
-        shown += printable(tagged.text[end : entity["start"]])
-        shown += f"\x1b[38;5;{BLACK};48;5;{ground}m {printable(entity['text'])} \x1b[1m{entity['type']} \x1b[0m"
+        shown += printable(tagged.text[end : entity["start"]]) + mark(printable(entity["text"]), entity["type"])
         end = entity["end"]
     return f"{shown}{printable(tagged.text[end:])}\n"
 
