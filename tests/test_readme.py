@@ -43,3 +43,40 @@ def test_a_command_that_is_not_understood(line, problem):
 
 def test_commands_over_two_lines():
     assert len(readme.refused_commands("```\npython train.py --epochs 3 \\\n    --seeed 1\n```\n")) == 1
+
+
+PRINTED = """AMD EPYC (cpu), mixed_precision no, 1 process
+split       lang      sentences    words
+train       de             2000    24038
+
+epoch 1: training loss 0.8521, validation loss 0.4387, F1 de 75.71, mean 67.68
+
+test
+lang     F1       95 %  precision  recall  argmax F1  sentences  entities
+de    89.61  85.3-93.5      87.90   91.39      88.96         80       151
+mean  85.64  82.9-88.3                         84.05
+
+runs/quickstart: results.json, model/
+"""
+
+
+@pytest.mark.parametrize("old, new, problem", [
+    ("AMD EPYC (cpu), mixed_precision no", "Xeon (cpu), mixed_precision bf16", None),
+    ("loss 0.8521, validation loss 0.4387, F1 de 75.71", "loss 0.9, validation loss 0.5, F1 de 70.2", None),
+    ("de    89.61  85.3-93.5", "de    85.31  81.0-89.0", None),
+    ("runs/quickstart:", "runs/quickstart-12:", None),
+    ("model/\n", "model/\n\ntest sentences and more\n", None),
+    ("de    89.61  85.3-93.5", "de    85.29  81.0-89.0", "F1 of de in a fresh run is 85.29; expected 85.3 to 93.5"),
+    ("mean  85.64", "mean  88.31", "F1 of mean in a fresh run is 88.31"),
+    ("24038", "24039", "a fresh run prints 'train       de             2000    24039'"),
+    ("80       151", "80       152", "a fresh run prints"),
+    ("F1 de 75.71, ", "F1 de 75.71  fr 60.00, ", "a fresh run prints"),
+    ("\nruns/quickstart: results.json, model/\n", "", "a fresh run prints ''")])
+def test_the_output_of_a_fresh_run(old, new, problem):
+    assert old in PRINTED
+    found = readme.other_output(f"# A\n\n```\na\n```\n\n```\n{PRINTED}```\n", PRINTED.replace(old, new))
+    assert found == [] if problem is None else len(found) == 1 and problem in found[0]
+
+
+def test_a_readme_without_output():
+    assert readme.other_output("# A\n", PRINTED) == ["output: there is none of a run"]
