@@ -168,7 +168,8 @@ def test_problems_of_the_command_line():
         "unknown option 'epochz'; did you mean 'epochs'?",
         "unknown option 'max-length'; did you mean 'max_length'?",
     ]
-    assert complaint(from_words, "a.yaml").startswith("unexpected 'a.yaml'; options start with --")
+    assert complaint(from_words, "german").startswith("unexpected 'german'; options start with --")
+    assert complaint(from_words, "a.yaml").startswith("unexpected 'a.yaml'; a recipe comes after --config")
     assert complaint(from_words, "-e", "3").startswith("unexpected '-e'")
     assert complaint(from_words, "--epoch", "3") == "unknown option 'epoch'; did you mean 'epochs'?"
     assert complaint(from_words, "--config").startswith("argument --config: expected one argument")

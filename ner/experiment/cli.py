@@ -68,7 +68,8 @@ def read_arguments(description: str, argv: list[str]) -> tuple[dict, str]:
     """The mapping from recipe and command line, unchecked, and the recipe's path (or '')."""
     known, rest = parser(description).parse_known_args(argv)
     if rest and not rest[0].startswith("--"):
-        raise UserError(f"unexpected {shown(rest[0])}; options start with --, see --help")
+        hint = "a recipe comes after --config" if rest[0].endswith((".yaml", ".yml")) else "options start with --"
+        raise UserError(f"unexpected {shown(rest[0])}; {hint}, see --help")
     refuse_control_characters(argv)
     words = vars(known)
     path = words.pop("config") or ""
