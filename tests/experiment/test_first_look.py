@@ -12,7 +12,8 @@ from tests import readme
 from tests.helpers import doubles, runs
 
 RESULTS = {"train": {"langs": ["de"]},
-           "eval": {"test": {"de": {}, "fr": {"by_type": {"PER": {}, "LOC": {}}}, "mean_f1": 0.5}}}
+           "eval": {"test": {"de": {}, "fr": {"by_type": {"PER": {}, "LOC": {}}}, "mean_f1": 0.5,
+                             "mean_f1_ci95": [0.4, 0.6]}}}
 PLAIN = TaggedSentence(["Elle", "dort", "."], ["O"] * 3, ["O"] * 3)
 TOLD = TaggedSentence(["Anne", "vit", "à", "Lyon", "."], ["B-PER", "O", "O", "B-LOC", "O"],
                       ["B-LOC", "O", "O", "B-LOC", "O"])
