@@ -81,7 +81,7 @@ SAFE = {"allow_pickle": "False", "weights_only": "True", "trust_remote_code": "F
 def names(node: ast.AST | None, aliases: dict[str, set[str]]) -> set[str]:
     """The whole dotted names that an expression may stand for; a name that no line binds is the interpreter's."""
     match node:
-        case ast.Name(id=name):
+        case ast.Name(id=name, ctx=ast.Load()):  # not one that is bound here, such as a field
             return aliases.get(name, {f"builtins.{name}"})
         case ast.Attribute(value=inner, attr=name):
             return {f"{of}.{name}" for of in names(inner, aliases)}
@@ -156,6 +156,7 @@ def test_the_search_finds(text, found):
 
 @pytest.mark.parametrize("text", [
     "import re\nre.compile('x')", "from re import compile\ncompile('x')", "f(shell=False)",
+    "class A:\n    compile: bool = False\na.compile",
     "f(trust_remote_code=False)", "{'trust_remote_code': False}", "import json\njson.load(x)", "model.eval()",
     "import yaml\nclass RecipeLoader(yaml.SafeLoader): pass\nyaml.load(x, RecipeLoader)",
     "import safetensors.torch\nsafetensors.torch.load_file(x)", "import torch\nmodel.load_state_dict(x)",

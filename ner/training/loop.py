@@ -121,8 +121,7 @@ def steps(model, optimizer, training: Encoded, padding: Padding, options: Option
         batches, words = step_batches(training, padding, progress.step, options, accelerator.process_index,
                                       accelerator.num_processes)
         rate = optim.learning_rate(progress.updates, total, options.learning_rate, options.warmup_ratio)
-        if not model.training:  # the first step, and the one after an evaluation; the call visits every module
-            model.train()
+        model.train()  # whatever was evaluated; a wrapper does not know if its module was
         try:
             result = train_step(model, optimizer, batches, words, rate, options.max_grad_norm, accelerator,
                                 asked_to_stop())
