@@ -165,18 +165,18 @@ def run_pseudo(args) -> None:
 def run_export(args) -> None:
     from ner.experiment.folder import check_output
     from ner.inference import export
-    from ner.inference.trained import is_run, labelled_rows, load, options_of
+    from ner.inference.trained import has_data, labelled_rows, load, options_of
     from ner.training import machine
 
     check_output(folder := Path(args.output))
-    has_data = is_run(args.model) or args.data_dir is not None or args.dataset is not None
-    if args.text is None and not has_data:
+    knows_data = has_data(args.model, args.data_dir, args.dataset)
+    if args.text is None and not knows_data:
         raise UserError(f"{args.model}: is not a run that knows its data; expected --text, --data_dir or --dataset")
     accelerator = machine.accelerator(replace(options_of(args.model), device=args.device))
     if accelerator.num_processes > 1:
         raise UserError(f"export: was started as {accelerator.num_processes} processes; expected one")
     trained, langs = with_data(load(args.model, accelerator, args.model_revision), args)
-    test = labelled_rows(trained, langs, args.split) if has_data else {}
+    test = labelled_rows(trained, langs, args.split) if knows_data else {}
     words = export.words_of_files(args.text) if args.text else export.words_of_data(trained, args.langs)
     report = export.export(trained, folder, words, test, args.dtype, accelerator)
     print(f"{export.report_table(report)}\n\n{report['words']:,} words; of the words of new text like it, an estimated "
@@ -186,7 +186,7 @@ def run_export(args) -> None:
 def run_average(args) -> None:
     from ner.experiment.folder import check_output
     from ner.inference import average
-    from ner.inference.trained import is_run, labelled_rows, load, options_of
+    from ner.inference.trained import has_data, labelled_rows, load, options_of
     from ner.training import machine
 
     check_output(folder := Path(args.output))
@@ -195,8 +195,7 @@ def run_average(args) -> None:
         raise UserError(f"average: expected two models or more, found only {first}")
     accelerator = machine.accelerator(replace(options_of(first), device=args.device))
     trained, langs = with_data(load(first, accelerator, args.model_revision), args)
-    has_data = is_run(first) or args.data_dir is not None or args.dataset is not None
-    rows = labelled_rows(trained, langs, args.split) if has_data else {}
+    rows = labelled_rows(trained, langs, args.split) if has_data(first, args.data_dir, args.dataset) else {}
     members = (load(name, accelerator, args.model_revision) for name in others)
     mean, scores = average.average(trained, members, rows, accelerator)
     if accelerator.is_main_process:
@@ -267,9 +266,8 @@ def run_compare(args) -> None:
     print(compare.comparison_table(compare.compare(Path(args.a), Path(args.b))))
 
 
-COMMANDS = {"score": run_score, "tag": run_tag, "pseudo": run_pseudo, "export": run_export,
-            "average": run_average, "errors": run_errors,
-            "suspects": run_suspects, "report": run_report, "compare": run_compare}
+COMMANDS = {"score": run_score, "tag": run_tag, "pseudo": run_pseudo, "export": run_export, "average": run_average,
+            "errors": run_errors, "suspects": run_suspects, "report": run_report, "compare": run_compare}
 
 
 def main(argv: list[str]) -> int:

@@ -95,7 +95,7 @@ class Options:
     freeze: int | None = option(None, "model", "number of lowest layers to freeze, with the embeddings (0: only the "
                                 "embeddings) [default: train everything]", in_card=True)
     compile: bool = option(False, "model", "compile the encoder by torch.compile (same result up to rounding; the "
-                           "first steps take minutes)", in_card=True)
+                           "first steps take long)", in_card=True)
     active_vocabulary: bool = option(True, "model", "train only the embedding rows that the data use (same result)")
 
     epochs: int = option(3, "optimisation", "passes over the training sentences", in_card=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 from tabulate import tabulate
 
 from ner.evaluation import intervals, predictions, scoring
@@ -26,25 +27,25 @@ def compare(a: Path, b: Path) -> list[dict]:
         splits.setdefault(name.split(".", 1)[0], []).append(name)
     rows = []
     for split, names in splits.items():
-        files = [(files_a[name], files_b[name]) for name in names]
-        rows += [compare_files(name, *pair) for name, pair in zip(names, files, strict=True)]
-        if len(files) > 1:
-            rows.append({"split": split, "lang": "mean", **compare_mean(files)})
+        counted = [predictions.counts([files_a[name], files_b[name]]) for name in names]
+        rows += [row_of(name, [one]) for name, one in zip(names, counted, strict=True)]
+        if len(counted) > 1:
+            rows.append(row_of(f"{split}.mean", counted))
     return rows
 
 
 def compare_files(name: str, a: Path, b: Path) -> dict:
+    """The row of `compare` for two files of one SPLIT.LANG."""
+    return row_of(name, [predictions.counts([a, b])])
+
+
+def row_of(name: str, counted: Sequence[tuple[list[np.ndarray], tuple[str, ...]]]) -> dict:
+    """The row of SPLIT.LANG: the mean over what `predictions.counts` found in the files of each language."""
     split, lang = name.split(".", 1)
-    return {"split": split, "lang": lang, **compare_mean([(a, b)])}
-
-
-def compare_mean(files: Sequence[tuple[Path, Path]]) -> dict:
-    """The mean F1 of several languages, a pair of files each."""
-    counted = [predictions.counts(pair) for pair in files]
     pairs = [(counts[0], counts[1]) for counts, _ in counted]
     f1_a, f1_b = ([scoring.scores(counts[side], types)["f1"] for counts, types in counted] for side in (0, 1))
-    return {"f1_a": fmean(f1_a), "f1_b": fmean(f1_b), **intervals.languages_bootstrap(pairs),
-            "sentences": sum(len(a) for a, _ in pairs),
+    return {"split": split, "lang": lang, "f1_a": fmean(f1_a), "f1_b": fmean(f1_b),
+            **intervals.languages_bootstrap(pairs), "sentences": sum(len(a) for a, _ in pairs),
             "p_randomisation": intervals.languages_randomisation(pairs)["p"]}
 
 

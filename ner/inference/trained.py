@@ -51,6 +51,11 @@ def is_run(name: str) -> bool:
     return os.path.isfile(Path(name) / "config.yaml")
 
 
+def has_data(name: str, data_dir: str | None, dataset: str | None) -> bool:
+    """Whether there are sentences to score: those of a run, or of data that the command line names."""
+    return is_run(name) or data_dir is not None or dataset is not None
+
+
 def options_of(name: str, revision: str | None = None) -> Options:
     """Of the run whose folder this is, or was exported from; for a model from elsewhere the defaults."""
     path, exported = Path(name) / "config.yaml", Path(name) / EXPORTED

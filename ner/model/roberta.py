@@ -177,7 +177,7 @@ def group_count(lengths: list[int], training: bool, device: torch.device) -> int
 
 def compile_body(model: TokenClassifier) -> None:
     """Compile all layers, for any number of tokens, when they are first called. Attention then has one group, so that
-    the graph is the same for all lengths."""
+    no graph depends on the lengths."""
     model.one_group = True
     model.roberta.compile(dynamic=True, backend=BACKEND)
 

@@ -1,4 +1,4 @@
-"""The compiled encoder: the same numbers, one graph for all lengths and no breaks in it."""
+"""The compiled encoder: the same numbers, few graphs for all lengths and no breaks in them."""
 
 import signal
 
@@ -67,7 +67,7 @@ def test_the_same_numbers_from_a_few_graphs(attention):
     for mode in MODES:
         for batch in batches(8):
             same(plain.train(mode == "training"), fast.train(mode == "training"), batch, 2e-5)
-    assert counter.frame_count <= 8 and not torch._dynamo.utils.counters["graph_break"]
+    assert counter.frame_count <= 6 and not torch._dynamo.utils.counters["graph_break"]
 
 
 def test_on_a_gpu_dropout_breaks_no_graph():
@@ -76,7 +76,7 @@ def test_on_a_gpu_dropout_breaks_no_graph():
     for mode in MODES:
         for batch in batches(8, "meta"):
             fast.train(mode == "training")(**batch)
-    assert counter.frame_count <= 8 and not torch._dynamo.utils.counters["graph_break"]
+    assert counter.frame_count <= 6 and not torch._dynamo.utils.counters["graph_break"]
 
 
 def test_parameters_keep_their_names():

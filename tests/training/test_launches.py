@@ -2,7 +2,7 @@
 
 Counted is every operation that is not a view or an allocation. Dropout and attention, for which a GPU has fused kernels
 and these tensors have none, count as one in either direction. The casts of mixed precision are not counted. Small
-layers: the number does not depend on the size.
+layers: the number does not depend on the size. To read such a tensor back raises, so nothing waits for the device.
 """
 
 from types import SimpleNamespace
@@ -25,17 +25,13 @@ FREE = ("empty", "detach", "_unsafe_view")  # parts of the names of operations t
 
 
 class Launches(TorchDispatchMode):
-    """Counts launches, and copies to the host, for which it waits."""
-
     def __init__(self):
         super().__init__()
-        self.count, self.reads = 0, 0
+        self.count = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         is_view = any(one.alias_info is not None and not one.alias_info.is_write for one in func._schema.returns)
-        name = func._schema.name
-        self.count += not is_view and not any(part in name for part in FREE)
-        self.reads += name == "aten::_local_scalar_dense"
+        self.count += not is_view and not any(part in func._schema.name for part in FREE)
         return func(*args, **(kwargs or {}))
 
 
@@ -85,7 +81,7 @@ def test_launches_of_a_training_step(model):
     model.zero_grad()
     with Launches() as seen:
         loop.accumulate(model, [batch()], 100, accelerator)
-    assert seen.count <= 560 and seen.reads == 0
+    assert seen.count <= 560
     assert seen.count > 40 * LAYERS, "it looks into the backward pass"
 
 
@@ -93,7 +89,7 @@ def test_launches_of_an_evaluation(model):
     model.eval()
     with Launches() as seen, torch.no_grad():
         predict.answer(model, to_device(batch(), META))
-    assert 12 * LAYERS < seen.count <= 18 * LAYERS and seen.reads == 0
+    assert 12 * LAYERS < seen.count <= 18 * LAYERS
 
 
 def test_long_rows_are_not_padded_to_the_longest_on_a_gpu():
