@@ -92,6 +92,27 @@ def test_two_processes_stop_together_and_one_goes_on(recipe, tmp_path):
         assert (tmp_path / "two/predictions" / name).read_text() == (tmp_path / "one/predictions" / name).read_text()
 
 
+@pytest.mark.parametrize("grace", [1, 30])
+def test_a_launcher_that_kills_within_a_slow_checkpoint_costs_the_steps_since_the_one_before(
+        recipe, tmp_path, monkeypatch, grace):
+    """Three seconds for a checkpoint: too much for a launcher that waits for one, but not for its 30."""
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(grace))
+    options = ("--batch_size", "8", "--dropout", "0", "--epochs", "3", "--checkpoint_every", "4", "--select", "de")
+    with runs.start(runs.arguments(recipe, tmp_path / "two", *options), 2, "tests/helpers/slow_disk.py") as process:
+        first_checkpoint(tmp_path / "two", process)
+        process.send_signal(signal.SIGTERM)
+        log, _ = process.communicate(timeout=90)
+    assert process.returncode != 0 and ("continue with: python train.py --resume" in log) is (grace == 30), log
+    last, damaged = checkpoint.newest(tmp_path / "two" / "checkpoints")
+    assert last is not None and not damaged
+    status, log = runs.run_forked(["--resume", "--output_dir", str(tmp_path / "two")], tmp_path / "log")
+    assert status == 0 and f"continuing after step {checkpoint.step_of(last)} of 27" in log, log
+    assert runs.run_forked(runs.arguments(recipe, tmp_path / "one", *options), tmp_path / "log")[0] == 0
+    ours, theirs = (dict(runs.curves(tmp_path / name)["train/loss"]) for name in ("two", "one"))
+    assert ours.keys() == theirs.keys() == set(range(1, 28))
+    assert np.allclose([ours[step] for step in ours], [theirs[step] for step in ours], rtol=1e-4)
+
+
 def test_a_study_on_two_processes_is_stopped_continued_and_then_left_alone(recipe, tmp_path):
     """The same command four times: SIGTERM in the first run, to the end, nothing to do; and on one process."""
     shared = {**yaml.safe_load(recipe.read_text()), "batch_size": 8, "dropout": 0.0, "epochs": 2}

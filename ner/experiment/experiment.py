@@ -203,11 +203,11 @@ def train(state: Run, keep: bool = True) -> None:
                disable=None if accelerator.is_main_process else True)
     line = progress_lines(state.total)
 
-    def save() -> None:
+    def save(quick: bool = False) -> None:
         if state.writer:
             state.writer.flush()  # a run killed after this is continued here, with its curves up to here
         checkpoint.write(state.folder / "checkpoints", accelerator, state.bare, state.optimizer, progress,
-                         state.identity, {"best": state.best, "mean": state.mean})
+                         state.identity, {"best": state.best, "mean": state.mean}, quick)
 
     def stop_here() -> NoReturn:
         raise Stopped(f"stopped after step {progress.step} of {state.total}; continue with: "
@@ -222,7 +222,7 @@ def train(state: Run, keep: bool = True) -> None:
         over = progress.step == state.total or out_of_patience(state)
         if over and machine.in_any_process(signals(), accelerator):  # no further step would check for it
             if not saved:
-                save()
+                save(quick=True)
             stop_here()
         return over
 
@@ -251,7 +251,7 @@ def train(state: Run, keep: bool = True) -> None:
             epoch_ends = len(progress.epochs) < state.epochs_ended
             due = epoch_ends if every == "epoch" else every != "none" and progress.step % int(every) == 0
             if to_save := due or last and keep or result.stop:
-                save()
+                save(quick=result.stop)
             if result.stop:
                 stop_here()
             if epoch_ends and close_epoch(saved=to_save):

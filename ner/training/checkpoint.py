@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from ner.files import checksum, whole_folder
@@ -100,27 +100,32 @@ def fits(state: torch.Size, parameter: torch.Size) -> bool:
 
 
 def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Progress, identity: dict,
-          others: Weights) -> None:
+          others: Weights, quick: bool = False) -> None:
     """Write ``folder/step-N`` and keep only it and the one before. Every process must call this; the main one writes.
 
     identity: what must match to continue the run. others: weights by the names in `OTHERS`; an empty set is left out.
+    quick: link those of them that the checkpoint before has, for a stop, before which a launcher waits only so long.
+    Otherwise every checkpoint has its own copy, so that damage to one file costs one checkpoint.
     """
     own = [random_state(accelerator.device)]
     states = gather_object(own) if accelerator.num_processes > 1 else own
     if accelerator.is_main_process:
         new = folder / f"step-{progress.step}"
         tensors, rest = optimizer_state(model, optimizer)
+        # Damaged ones were renamed when the run was continued, so these are intact; later ones are from another run.
+        before = sorted((path for path in found(folder) if step_of(path) < progress.step), key=step_of)
+        weights = files_of(others)
+        same = [before[-1] / name for name in weights if quick and before and holds(before[-1] / name, weights[name])]
         write_folder(new, {
             "weights.safetensors": {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()},
             "moments.safetensors": {name: t.detach().cpu().contiguous() for name, t in tensors.items()},
             "random.safetensors": {f"{rank}/{name}": t
                                    for rank, state in enumerate(states) for name, t in state.items()},
-            **files_of(others),
+            **{name: weights[name] for name in weights.keys() - {path.name for path in same}},
         }, {"progress": dataclasses.asdict(progress), "identity": identity, "processes": len(states),
             "optimizer": rest,
-            "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None})
-        # Damaged ones were renamed when the run was continued, so these are intact; later ones are from another run.
-        before = sorted((path for path in found(folder) if step_of(path) < progress.step), key=step_of)
+            "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None},
+            {path: checksum(path) for path in same})
         for path in {*found(folder), *folder.glob(".step-*.tmp")} - {new, *before[1 - KEPT :]}:
             shutil.rmtree(path)
     accelerator.wait_for_everyone()
@@ -134,7 +139,7 @@ def add_evaluation(folder: Path, accelerator: Accelerator, progress: Progress, o
         state = json.loads((path / STATE).read_text(encoding="utf-8")) | {"progress": dataclasses.asdict(progress)}
         sums = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         new = files_of(others)
-        write_folder(path, new, state, {name: sums[name] for name in sums if name not in (STATE, *new)})
+        write_folder(path, new, state, {path / name: sums[name] for name in sums if name not in (STATE, *new)})
     accelerator.wait_for_everyone()
 
 
@@ -144,21 +149,32 @@ def files_of(others: Weights) -> Weights:
             for name, weights in others.items() if weights}
 
 
+def holds(path: Path, weights: dict[str, torch.Tensor]) -> bool:
+    """Whether a file has exactly these weights."""
+    try:
+        with safe_open(path, "pt") as file:
+            return set(file.keys()) == weights.keys() and all(
+                torch.equal(file.get_tensor(name), tensor) for name, tensor in weights.items())
+    except (OSError, SafetensorError):
+        return False
+
+
 def write_folder(folder: Path, tensors: dict[str, dict[str, torch.Tensor]], state: dict,
-                 kept: dict[str, str] | None = None) -> None:
-    """Write a folder of files with a manifest; it gets its name only when everything is on the disk. `kept`: files that
-    the folder already has, with their checksums."""
+                 kept: dict[Path, str]) -> None:
+    """Write a folder of files with a manifest; it gets its name only when everything is on the disk. `kept`: files to
+    link to, with their checksums."""
     try:
         with whole_folder(folder) as new:
-            for name in kept or {}:
+            for path in kept:
                 try:
-                    os.link(folder / name, new / name)
+                    os.link(path, new / path.name)
                 except OSError:  # a file system without hard links
-                    shutil.copyfile(folder / name, new / name)
+                    shutil.copyfile(path, new / path.name)
             for name, content in tensors.items():
                 save_file(content, new / name)
             (new / STATE).write_text(json.dumps(state), encoding="utf-8")
-            sums = (kept or {}) | {name: checksum(new / name) for name in sorted([*tensors, STATE])}
+            sums = {path.name: digest for path, digest in kept.items()} | {
+                name: checksum(new / name) for name in sorted([*tensors, STATE])}
             (new / MANIFEST).write_text(json.dumps(sums), encoding="utf-8")
     except Exception as error:  # safetensors raises its own type when the disk is full
         raise UserError(f"{folder}: the checkpoint could not be written ({error}); older ones are intact, "

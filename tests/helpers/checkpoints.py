@@ -28,9 +28,9 @@ def make(seed: int, updates: int = 2):
     return accelerator, model, optimizer
 
 
-def write(folder: Path, step: int, parts=None) -> None:
-    """The checkpoint of a step, of what `make` made."""
+def write(folder: Path, step: int, parts=None, best: float | None = None, quick: bool = False) -> None:
+    """The checkpoint of a step, of what `make` made. best: what is in the best weights, if not the step."""
     accelerator, model, optimizer = parts or make(step)
-    others = {"best": {"classifier.bias": torch.full((5,), float(step))}, "mean": {}}
+    others = {"best": {"classifier.bias": torch.full((5,), float(step) if best is None else best)}, "mean": {}}
     checkpoint.write(folder, accelerator, model, optimizer,
-                     Progress(step=step, updates=step, loss_sum=0.1, epochs=[{"f1": 1 / 3}]), IDENTITY, others)
+                     Progress(step=step, updates=step, loss_sum=0.1, epochs=[{"f1": 1 / 3}]), IDENTITY, others, quick)

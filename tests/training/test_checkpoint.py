@@ -56,6 +56,22 @@ def test_the_newest_two_are_kept(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-3", "step-9"]
 
 
+@pytest.mark.parametrize("best, quick, linked", [(1.0, True, True), (2.0, True, False), (1.0, False, False)])
+def test_a_stop_links_the_best_weights_where_they_are_those_of_the_checkpoint_before(tmp_path, best, quick, linked):
+    write(tmp_path, 1)
+    write(tmp_path, 3, best=best, quick=quick)
+    one, other = (tmp_path / name / "best.safetensors" for name in ("step-1", "step-3"))
+    assert one.samefile(other) is linked and load_file(other)["classifier.bias"].tolist() == [best] * 5
+    assert checkpoint.newest(tmp_path) == (tmp_path / "step-3", [])
+
+
+def test_a_stop_without_a_readable_checkpoint_before_writes_everything(tmp_path):
+    write(tmp_path, 1, quick=True)
+    (tmp_path / "step-1" / "best.safetensors").write_bytes(b"cut")
+    write(tmp_path, 3, best=1.0, quick=True)
+    assert checkpoint.newest(tmp_path) == (tmp_path / "step-3", [])
+
+
 def test_other_files_are_left_alone(tmp_path):
     (tmp_path / "step-2.damaged").mkdir()
     (tmp_path / "notes.txt").write_text("mine")
