@@ -34,12 +34,12 @@ class Step(NamedTuple):
     memory: float  # peak of the process so far, in MiB
 
 
-def options_of(args, fraction: float = 0.629) -> Options:
+def options_of(args, fraction: float = 0.629, **more) -> Options:
     data = {"data_dir": args.data_dir, "fractions": {"de": fraction}} if args.data_dir else {}
     size = {"num_train_sentences": args.sentences} if args.sentences else {}
     return resolve({**data, **size, "train_langs": ["de"], "eval_langs": ["de"], "model": args.model,
                     "batch_size": args.batch_size, "max_length": args.subwords or 512, "checkpoint_every": "none",
-                    "decode": "argmax", "epochs": args.steps, "max_steps": args.steps})
+                    "decode": "argmax", "epochs": args.steps, "max_steps": args.steps, **more})
 
 
 def ours(args, report) -> None:
@@ -91,21 +91,20 @@ def glued(training, subwords: int):
     return training._replace(windows=glued, tokens=[["?"]] * len(glued))
 
 
-def trainer(args, report, grouped: bool) -> None:
-    """The same with ``transformers.Trainer`` and its defaults, on the same windows."""
+def peer_of(args, folder: str, collated: Callable[[dict], dict], callback, grouped: bool, **settings):
+    """A ``transformers.Trainer`` with its defaults but for `settings`, to train on the same windows, and those of the
+    test set. collated: called with each of its batches. callback: a ``TrainerCallback``."""
     from datasets import Dataset
     from transformers import (
         AutoModelForTokenClassification,
         AutoTokenizer,
         DataCollatorForTokenClassification,
         Trainer,
-        TrainerCallback,
         TrainingArguments,
     )
 
     from ner.data import corpora, encoded, sampling
     from ner.model import pretrained
-    from ner.training import machine
 
     options = options_of(args)
     source = pretrained.folder_of(options.model)
@@ -116,6 +115,25 @@ def trainer(args, report, grouped: bool) -> None:
         windows = encoded.encode(dataset, tokenizer, options.max_length).windows
         return Dataset.from_list([{"input_ids": w.input_ids.tolist(), "attention_mask": [1] * len(w.input_ids),
                                    "labels": w.labels.tolist()} for sentence in windows for w in sentence])
+
+    pad = DataCollatorForTokenClassification(tokenizer)
+    model = AutoModelForTokenClassification.from_pretrained(source, num_labels=len(tags.names))
+    all_settings = {"max_steps": args.steps, "per_device_train_batch_size": args.batch_size,
+                    "per_device_eval_batch_size": args.batch_size, "weight_decay": 0.01, "save_strategy": "no",
+                    "report_to": [], "disable_tqdm": True,
+                    "train_sampling_strategy": "group_by_length" if grouped else "random"}
+    training = rows(sampling.training_set(corpus["train"], options.num_train_sentences))
+    test = corpus["test"]["de"]
+    return Trainer(model, TrainingArguments(folder, **all_settings | settings), train_dataset=training,
+                   data_collator=lambda features: collated(pad(features)), callbacks=[callback]
+                   ), rows(test.select(range(len(test))[: args.eval_sentences]))
+
+
+def trainer(args, report, grouped: bool) -> None:
+    """The same with ``transformers.Trainer`` and its defaults, on the same windows."""
+    from transformers import TrainerCallback
+
+    from ner.training import machine
 
     fetched: collections.deque[tuple[list[int], int, int]] = collections.deque()  # its loader is one batch ahead
     started: list[float] = []
@@ -131,25 +149,13 @@ def trainer(args, report, grouped: bool) -> None:
             seconds = time.perf_counter() - started[-1]
             report(Step(seconds, *fetched.popleft(), machine.peak_memory_mib(peer.args.device)))
 
-    pad = DataCollatorForTokenClassification(tokenizer)
-
-    def collate(features):
-        batch = pad(features)
+    def collated(batch: dict) -> dict:
         fetched.append((batch["attention_mask"].sum(1).tolist(), batch["input_ids"].numel(),
                         int((batch["labels"] != -100).sum())))
         return batch
 
-    model = AutoModelForTokenClassification.from_pretrained(source, num_labels=len(tags.names))
     with tempfile.TemporaryDirectory() as folder:
-        settings = TrainingArguments(
-            folder, max_steps=args.steps, per_device_train_batch_size=args.batch_size,
-            per_device_eval_batch_size=args.batch_size, weight_decay=0.01, save_strategy="no", report_to=[],
-            disable_tqdm=True,
-            train_sampling_strategy="group_by_length" if grouped else "random")
-        training = rows(sampling.training_set(corpus["train"], options.num_train_sentences))
-        peer = Trainer(model, settings, train_dataset=training, data_collator=collate, callbacks=[Turns()])
-        test = corpus["test"]["de"]
-        test = rows(test.select(range(len(test))[: args.eval_sentences]))
+        peer, test = peer_of(args, folder, collated, Turns(), grouped)
         peer.train()
         for _ in range(EVALUATIONS):
             before = time.perf_counter()

@@ -18,6 +18,10 @@ of sentences. `--tag MODEL` compares tagging: words per second and memory of thi
 project and of transformers' pipeline with several batch sizes, in turns, each on
 every fifth text (5 GB with the built-in encoder, one more per peer).
 
+`--gpu` compares training and evaluation on a GPU, in 16 bits, and on all of them
+if there are several: sentences/s, kernels and copies that a step launches, share
+of a step in which the GPU waits, and memory. One arm runs after another.
+
 Results and how they are measured: docs/speed.md.
 """
 
@@ -27,6 +31,7 @@ import multiprocessing
 import os
 import signal
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -34,7 +39,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from tabulate import tabulate
 
-from ner import arms, tag_arms
+from ner import arms, gpu_arms, tag_arms
 from ner.arms import EVALUATIONS, Step
 from ner.options import UserError
 
@@ -200,6 +205,45 @@ def tagging(args) -> dict:
     return {arm: round(rate / best, 3) for arm, rate in rates.items() if arm.startswith("ours")}
 
 
+def on_gpus(args) -> dict:
+    """All arms on one GPU and on all; prints the table and returns our rates over the Trainer's."""
+    import torch
+
+    least = gpu_arms.WARM_UP + gpu_arms.PROFILED + 1
+    if args.steps < least:
+        raise UserError(f"--steps: expected at least {least} with --gpu, found {args.steps}")
+    count = torch.cuda.device_count()
+    if not count:
+        raise UserError(f"--gpu: torch {torch.__version__} sees no GPU")
+    return table_of({f"{arm}, {gpus} GPU{'s' * (gpus > 1)}": gpu_figures(arm, args, gpus)
+                     for gpus in sorted({1, count}) for arm in gpu_arms.RUNS})
+
+
+def gpu_figures(arm: str, args, gpus: int) -> dict[str, float]:
+    """The figures of an arm on so many GPUs; ``UserError`` if it fails."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(gpus)] if gpus > 1 else []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]  # else the Trainer would use all it sees
+    words = [*launcher, "-m", "ner.gpu_arms", arm, json.dumps(vars(args))]
+    done = subprocess.run([sys.executable, *words],  # noqa: S603  # ourselves
+                          stdout=subprocess.PIPE, text=True,
+                          env={**os.environ, **({} if launcher else {"CUDA_VISIBLE_DEVICES": visible})})
+    if done.returncode:
+        raise UserError(f"{arm}: ended with status {done.returncode} (GPUs: {gpus}); see its output above")
+    return json.loads(done.stdout.strip().split("\n")[-1])
+
+
+def table_of(figures: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    print(screen([[arm, f"{row['sentences/s']:.0f}", f"{row['ms']:.1f}", f"{row['launches']:.0f}",
+                   f"{1 - row['busy ms'] / row['ms']:.0%}", f"{row['memory MiB']:.0f}", f"{row['evaluation']:.0f}"]
+                  for arm, row in figures.items()],
+                 ["sentences/s", "ms a step", "launches", "idle", "memory MiB", "evaluation"]))
+    print("'evaluation' is in sentences/s, the median of three passes; "
+          "'idle': the share of a step in which the GPU waits")
+    peers = {arm: figures[f"trainer,{arm.rpartition(',')[2]}"] for arm in figures if arm.startswith("ours")}
+    return {f"{arm}: {name}": round(figures[arm][key] / peer[key], 3) for arm, peer in peers.items()
+            for name, key in (("training", "sentences/s"), ("evaluation", "evaluation"), ("memory", "memory MiB"))}
+
+
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m ner.benchmark", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -217,6 +261,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--tag", metavar="RUN_OR_MODEL",
                         help="measure tagging with this model instead, in fp32 and, where the CPU has it, bf16")
     parser.add_argument("--small", metavar="MODEL", help="with --tag: the same model after evaluate.py export")
+    parser.add_argument("--gpu", action="store_true", help="measure on one GPU and on all of them instead")
     args = parser.parse_args(argv, argparse.Namespace(subwords=None))
     if args.small and not args.tag:
         parser.error("--small: expected with --tag")
@@ -224,7 +269,8 @@ def main(argv: list[str]) -> int:
         parser.error(f"--steps: expected more than {DROPPED}, found {args.steps}")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     try:
-        print(json.dumps((tagging if args.tag else scale if args.scale else compare)(args)))
+        measure = tagging if args.tag else on_gpus if args.gpu else scale if args.scale else compare
+        print(json.dumps(measure(args)))
     except UserError as error:
         print(f"ner.benchmark: {error}", file=sys.stderr)
         return 2
