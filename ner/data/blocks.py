@@ -31,6 +31,7 @@ class Block(NamedTuple):
     rows: list[dict[str, Any]] | pa.Table
     problems: dict[int, str]  # of rows that could not be read, by their place in the block
     column: str
+    read: float  # share of the shard that is read with it
 
     @property
     def values(self) -> list:
@@ -58,15 +59,17 @@ def table_blocks(shard: Shard, wanted: str | None) -> Iterator[Block]:
             raise UserError(f"{shard.path}: column {shown(column)} has the type {schema.field(column).type}; "
                             f"expected strings or lists of strings")
         part: list[pa.RecordBatch] = []
-        rows = size = 0
+        rows = size = seen = 0
+        total = sum(file.metadata.row_group(i).num_rows for i in shard.groups)
         for batch in file.iter_batches(64, row_groups=list(shard.groups)):
             part.append(batch)
             rows, size = rows + batch.num_rows, size + batch.nbytes
             if rows >= ROWS or size >= BYTES:
-                yield Block(pa.Table.from_batches(part), {}, column)
+                seen += rows
+                yield Block(pa.Table.from_batches(part), {}, column, seen / total)
                 part, rows, size = [], 0, 0
-        if part or not sum(file.metadata.row_group(i).num_rows for i in shard.groups):
-            yield Block(pa.Table.from_batches(part, schema), {}, column)
+        if part or not total:
+            yield Block(pa.Table.from_batches(part, schema), {}, column, 1)
 
 
 def holds_text(kind: pa.DataType) -> bool:
@@ -79,7 +82,8 @@ def line_blocks(shard: Shard, wanted: str | None) -> Iterator[Block]:
     rows: list[dict] = []
     problems: dict[int, str] = {}
     column, size, number = wanted, 0, 0
-    with pa.input_stream(str(shard.path)) as stream:
+    compression = {".gz": "gzip", ".zst": "zstd"}.get(shard.path.suffix)
+    with open(shard.path, "rb") as file, pa.input_stream(file, compression) as stream:
         for number, raw in enumerate(raw_lines(io.BufferedReader(stream, 1 << 16)), start=1):
             row, problem = read_line(raw, shard.format)
             if problem:
@@ -91,11 +95,11 @@ def line_blocks(shard: Shard, wanted: str | None) -> Iterator[Block]:
             size += len(raw)
             if len(rows) >= ROWS or size >= BYTES:
                 column = first_column(shard.path, rows, column) if number == len(rows) else column
-                yield Block(rows, problems, str(column))
+                yield Block(rows, problems, str(column), file.tell() / max(shard.size, 1))
                 rows, problems, size = [], {}, 0
     if rows or not number:
         column = first_column(shard.path, rows, column) if number == len(rows) else column
-        yield Block(rows, problems, str(column))
+        yield Block(rows, problems, str(column), 1)
 
 
 def raw_lines(stream: io.BufferedReader) -> Iterator[bytes]:

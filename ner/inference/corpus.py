@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,12 +37,13 @@ def tag_corpus(tagger: Tagger, shards: list[Shard], folder: Path, column: str | 
     cannot be read, a folder of another job and, if `strict`, the first row that cannot be tagged."""
     claim(folder, job_of(tagger, column, form), shards, rank)
     mine = [shard for shard in shards[rank::processes] if not finished(folder, shard, form)]
+    shares = shares_of(mine)
     with tqdm(unit=" rows", mininterval=1, file=sys.stderr) as bar:
         stream = ahead(prepared(tagger, mine, column))
-        for shard in mine:
+        for shard, before, share in zip(mine, accumulate(shares, initial=0.0), shares, strict=False):
             start = time.monotonic()
             record = tag_shard(tagger, shard, iter(partial(next, stream), None), output(folder, shard, form), strict,
-                               partial(show, bar))
+                               partial(show, bar, before, share))
             record["seconds"] = round(time.monotonic() - start, 3)
             write_whole(record_path(folder, shard), json.dumps(record) + "\n")
     if not all(finished(folder, shard, form) for shard in shards):
@@ -51,7 +53,7 @@ def tag_corpus(tagger: Tagger, shards: list[Shard], folder: Path, column: str | 
 
 
 def tag_shard(tagger: Tagger, shard: Shard, parts: Iterator[tuple[Block, Prepared]], path: Path, strict: bool,
-              show: Callable[[int, int], None]) -> dict:
+              show: Callable[[int, int, float], None]) -> dict:
     """Write one shard; what is in it."""
     rows = words = wrong = 0
     types: Counter[str] = Counter()
@@ -71,15 +73,26 @@ def tag_shard(tagger: Tagger, shard: Shard, parts: Iterator[tuple[Block, Prepare
 
             submit(finish)
             rows, words, wrong = rows + len(ready.texts), words + len(found.labels), wrong + len(bad)
-            show(len(ready.texts), len(found.labels))
+            show(len(ready.texts), len(found.labels), block.read)
     return {"input": str(shard.path), "bytes": shard.size, "ends": ends, "rows": rows, "words": words,
             "entities": dict(sorted(types.items())), "errors": wrong}
 
 
-def show(bar: tqdm, rows: int, words: int) -> None:
-    """Rows and words per second on the bar."""
+def shares_of(shards: list[Shard]) -> list[float]:
+    """The share of each in the bytes of all; those of one file are counted as equal."""
+    parts = Counter(shard.path for shard in shards)
+    sizes = [(shard.size or 1) / parts[shard.path] for shard in shards]
+    total = sum(sizes)
+    return [size / total for size in sizes]
+
+
+def show(bar: tqdm, before: float, share: float, rows: int, words: int, read: float) -> None:
+    """Words per second and the time left on the bar, from the share of all bytes that is read: that of the shards
+    before, and so much of this one's."""
     bar.words = getattr(bar, "words", 0) + words
-    bar.set_postfix_str(f"{bar.words / max(bar.format_dict['elapsed'], 1e-9):,.0f} words/s", refresh=False)
+    seconds, done = bar.format_dict["elapsed"], before + share * read
+    left = tqdm.format_interval(seconds * (1 / done - 1)) if 0 < done < 1 else "00:00"
+    bar.set_postfix_str(f"{bar.words / max(seconds, 1e-9):,.0f} words/s, {left} left", refresh=False)
     bar.update(rows)
 
 

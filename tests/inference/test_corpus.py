@@ -8,6 +8,7 @@ import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -118,6 +119,42 @@ def test_blocks_do_not_change_what_is_found(model, tmp_path, monkeypatch):
         assert (tmp_path / f"o{number}" / "a.jsonl").read_bytes() == (tmp_path / "o0" / "a.jsonl").read_bytes()
         one, other = (pq.read_table(tmp_path / f"o{i}" / "b.parquet") for i in (0, number))
         assert one.equals(other) and one["text"].to_pylist() == texts
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.txt.zst", "a.parquet"])
+def test_the_share_that_is_read_grows_to_one(tmp_path, monkeypatch, name):
+    """Blocks of a tenth of the rows; what decompresses reads ahead."""
+    texts, path = random_texts(40_000), tmp_path / name
+    content = "".join(text + "\n" for text in texts).encode()
+    if name == "a.parquet":
+        pq.write_table(pa.table({"text": texts}), path, row_group_size=4000)
+    elif name == "a.txt.zst":
+        compressed(path, content)
+    else:
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    monkeypatch.setattr(blocks, "ROWS", 4000)
+    (shard,) = shards.find_shards([str(path)])
+    shares = [block.read for block in blocks.blocks(shard, None)]
+    assert len(shares) == 10 and shares == sorted(shares) and shares[-1] == 1
+    read_ahead = 200_000 / path.stat().st_size
+    assert all(number / 10 - 0.02 <= share <= number / 10 + read_ahead for number, share in enumerate(shares, start=1))
+    assert shares[0] < 0.6
+
+
+def test_the_bar_says_words_a_second_and_the_time_left():
+    said = []
+    bar = SimpleNamespace(format_dict={"elapsed": 30.0}, update=lambda rows: None,
+                          set_postfix_str=lambda text, refresh: said.append(text))
+    corpus.show(bar, 0.0, 0.5, 10, 600, 0.5)
+    bar.format_dict["elapsed"] = 60.0
+    corpus.show(bar, 0.5, 0.5, 10, 600, 0.0)
+    corpus.show(bar, 0.5, 0.5, 10, 600, 1.0)
+    assert said == ["20 words/s, 01:30 left", "20 words/s, 01:00 left", "30 words/s, 00:00 left"]
+
+
+def test_files_count_by_their_size_and_parts_of_one_file_alike():
+    one, other = (shards.Shard(Path(name), "txt", name, size) for name, size in (("a", 300), ("b", 100)))
+    assert corpus.shares_of([one, other, other]) == [0.75, 0.125, 0.125]
 
 
 def test_row_groups_are_divided():
