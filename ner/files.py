@@ -1,5 +1,6 @@
-"""Files and folders written completely or not at all; TSV tables; checksums."""
+"""Files and folders written completely or not at all, or by one process only; TSV tables; checksums."""
 
+import fcntl
 import glob
 import hashlib
 import os
@@ -54,6 +55,20 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         sync(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def hold(folder: Path) -> int | None:
+    """A handle by which this process has a folder for itself until it closes the handle or ends; None if it is held
+    already. Where the file system knows no locks, each gets one."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    except OSError:
+        pass
+    return handle
 
 
 def cell(value) -> str:

@@ -9,6 +9,7 @@ import shlex
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,7 +25,7 @@ from ner.data.encoded import Encoded
 from ner.evaluation import board, per_language
 from ner.evaluation.per_language import metrics_of
 from ner.experiment import ending, publish, resume, teacher
-from ner.experiment.folder import check_folder, is_finished
+from ner.experiment.folder import InUse, check_folder, claim, is_finished
 from ner.experiment.run import (
     Run,
     full_state,
@@ -48,10 +49,22 @@ REHEARSAL_SENTENCES, REHEARSAL_SLOTS = 32, 256  # at least two batches per langu
 def run(options: Options, folder: Path, name: str) -> dict:
     """Train and test one model, write the files of a run to `folder`, and return what results.json holds.
 
-    Raises ``UserError`` for what the user can fix, and `Stopped` if the run received a stop signal.
+    Raises ``UserError`` for what the user can fix, `InUse` if another run is at work there (in all processes, if the
+    folder was there before), and `Stopped` if the run received a stop signal.
     """
     check_folder(folder, options)
     accelerator = machine.accelerator(options)
+    with ExitStack() as held:
+        new = not folder.is_dir()
+        (free,) = broadcast_object_list([not accelerator.is_main_process or new or claim(folder, held)])
+        if not free:
+            raise InUse(folder)
+        return run_alone(options, folder, name, accelerator, held if new else None)
+
+
+def run_alone(options: Options, folder: Path, name: str, accelerator: Accelerator,
+              held: ExitStack | None) -> dict:
+    """`run`, in a folder that no other process uses. held: what a new folder is claimed with."""
     setting, main = machine.setting(accelerator), accelerator.is_main_process
     accelerator.print(machine.described(setting))
     # The main process decides for all: on another machine's disk, the folder may not be there.
@@ -68,7 +81,7 @@ def run(options: Options, folder: Path, name: str) -> dict:
     state.identity = resume.identity_of(state)
     if options.resume:
         resume.restore(state)
-    begin(state)
+    begin(state, held)
     try:
         train(state)
         average = ending.load_weights_to_keep(state)
@@ -174,11 +187,14 @@ def rehearsal(state: Run) -> dict[str, Encoded]:
     return {lang: encoded.first(part, REHEARSAL_SENTENCES) for lang, part in (state.test | state.validation).items()}
 
 
-def begin(state: Run) -> None:
+def begin(state: Run, held: ExitStack | None) -> None:
     """Create the run's folder with its options and TensorBoard events."""
     state.accelerator.wait_for_everyone()
     if state.accelerator.is_main_process:
         state.folder.mkdir(parents=True, exist_ok=True)
+        if held and not claim(state.folder, held):
+            raise InUse(state.folder)
+        check_folder(state.folder, state.options)  # another process may have made it, and ended, in the meantime
         options, step = as_recipe(state.options), state.progress.step
         write_whole(state.folder / "config.yaml", yaml.safe_dump(options, sort_keys=False, allow_unicode=True))
         if state.taught:

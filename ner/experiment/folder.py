@@ -6,14 +6,36 @@ reads are checked.
 
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
-from ner.files import write_whole
+from ner.files import hold, write_whole
 from ner.options import FIELDS, Options, UserError, as_recipe, resolve, shown
 from ner.recipe import is_study, read_recipe
 
 RUNS = Path(__file__).parent.parent.parent / "runs"
 PSEUDO = "pseudo"  # the folder in a run's that holds the sentences which its teacher tagged
+
+
+class InUse(UserError):
+    """Another process is at work in a run's folder."""
+
+    def __init__(self, folder: Path):
+        super().__init__(f"{folder}: another process is training there; wait for it or name another output_dir")
+
+
+def claim(folder: Path, held: ExitStack) -> bool:
+    """Keep other processes out of a run's folder until `held` is closed; False if one is in it."""
+    handle = hold(folder)
+    if handle is not None:
+        held.callback(os.close, handle)
+    return handle is not None
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a process is at work in a run's folder."""
+    with ExitStack() as held:
+        return folder.is_dir() and not claim(folder, held)
 
 
 def new_folder(name: str) -> Path:
@@ -60,9 +82,10 @@ def is_finished(folder: Path) -> bool:
     return (folder / "results.json").exists()
 
 
-def write_results(folder: Path, results: dict) -> None:
-    """Write results.json; it must be the last file of a run, because it marks the run as finished."""
-    write_whole(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+def write_results(folder: Path, results: dict, writer: int = 0) -> None:
+    """Write results.json; it must be the last file of a run, because it marks the run as finished. `writer` as in
+    `whole_file`."""
+    write_whole(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n", writer)
 
 
 def number(value) -> bool:

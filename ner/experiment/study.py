@@ -3,20 +3,22 @@
 Options and data of all runs are checked before the first one starts: a typo in the last run should not cost a night.
 The same command can be repeated at any time: a run with results.json is skipped, one with only config.yaml is
 continued. A finished run with options other than the recipe's stops the study: skipping it would mix the results of two
-recipes.
+recipes. It can also be started several times at once, on as many GPUs: each takes a run that no other is at work on.
 
 All runs share one process, so that Ctrl-C and exit status work without extra code. The cost: peak resident memory must
 be reset between runs, which only Linux can do.
 """
 
 import math
+import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import yaml
 
-from ner.experiment.folder import RUNS, read_results, write_results
+from ner.experiment.folder import RUNS, InUse, in_use, is_finished, read_results, write_results
 from ner.experiment.plan import Planned, plan
 from ner.experiment.time_left import in_words
 from ner.files import write_whole
@@ -25,6 +27,7 @@ from ner.recipe import is_study, read_recipe
 from ner.training.signals import Stopped
 
 EVALUATION_COST = 1 / 3  # of a training step: forward pass against forward, backward and update
+PAUSE = 5  # seconds between looks at what other processes have finished
 
 
 def run(recipe: Mapping, source: str = "") -> None:
@@ -38,9 +41,7 @@ def run(recipe: Mapping, source: str = "") -> None:
     planned = [one._replace(options=replace(one.options, teacher=str(folder / one.teacher))) if one.teacher else one
                for one in planned]
     check_folder(folder)
-    from accelerate.utils import broadcast_object_list  # imports torch, as the next ones do, so only after the checks
-
-    from ner.experiment import experiment, seeds, teacher
+    from ner.experiment import seeds, teacher  # these import torch, so only after the checks
     from ner.training import machine
 
     # Created as each run creates it: with a bare PartialState, CPU processes do not know of each other and all write.
@@ -55,39 +56,71 @@ def run(recipe: Mapping, source: str = "") -> None:
     if leader:
         folder.mkdir(parents=True, exist_ok=True)
         kept = {name: value for name, value in recipe.items() if name not in NOT_IN_CONFIG}
-        write_whole(folder / "config.yaml", yaml.safe_dump(kept, sort_keys=False, allow_unicode=True))
-    for number, one in enumerate(planned, 1):
-        place = f"run {number} of {len(planned)}: {folder / one.name}"
-        place_of = folder / one.name
-        # The main process decides for all: on a shared disk, other machines may see an older state.
-        skipped, begun = broadcast_object_list([
-            bool(done[one.name]) and not (place_of / "checkpoints").exists(),  # else it was killed during clean-up
-            (place_of / "config.yaml").exists()])
-        if skipped:
-            if one.teacher in to_do:  # trained only now
-                teacher.check_same(place_of, done[one.name] or {}, one.options)
-            tell(leader, f"{place} is finished")
-            continue
-        tell(leader, f"\n{place}, {time_left(costs.values(), done.values())}")
-        machine.forget_peak_memory()
-        options = replace(one.options, output_dir=str(place_of), resume=begun)
-        try:
-            done[one.name] = experiment.run(options, place_of, place_of.name)
-        except UserError as error:
-            raise UserError(f"{place}: {error}") from None
-        except Stopped as stop:
-            stop.args = (f"{place}: {stop}, or repeat the same command to continue the study",)
-            raise
-        costs.pop(one.name, None)
+        write_whole(folder / "config.yaml", yaml.safe_dump(kept, sort_keys=False, allow_unicode=True), os.getpid())
+    train_all(planned, folder, done, costs, leader)
     for group in dict.fromkeys(one.group for one in planned if one.group is not None):
         runs = [one for one in planned if one.group == group]
         if leader:
             results = [found for one in runs if (found := done[one.name])]  # of all runs: each is finished by now
             summary = seeds.over_seeds(folder / group, [one.options.seed for one in runs], results)
-            write_results(folder / group, summary)
+            write_results(folder / group, summary, os.getpid())
             print(f"\n{folder / group}: mean and standard deviation of F1 over {len(runs)} seeds\n"
                   f"{seeds.seed_table(summary)}")
     tell(leader, f"\n{folder}: {len(planned)} runs finished; for tables and plots: python evaluate.py report {folder}")
+
+
+def train_all(planned: Sequence[Planned], folder: Path, done: dict[str, dict | None], costs: dict[str, float],
+              leader: bool) -> None:
+    """Train the runs that are not `done`, or wait until another process has; their results are added to it."""
+    from accelerate.utils import broadcast_object_list
+
+    from ner.experiment import experiment, teacher
+    from ner.training import machine
+
+    new = {name for name in done if not done[name]}
+    waiting, told = list(enumerate(planned, 1)), False
+    while waiting:
+        left = []  # for later: others are at work on them, or on their teachers
+        for number, one in waiting:
+            place_of = folder / one.name
+            place = f"run {number} of {len(planned)}: {place_of}"
+            done[one.name] = done[one.name] or finished(place_of, one.options)
+            # The main process decides for all: on a shared disk, other machines may see an older state.
+            skipped, begun, later = broadcast_object_list([
+                bool(done[one.name]) and not (place_of / "checkpoints").exists(),  # else it was killed during clean-up
+                (place_of / "config.yaml").exists(),
+                in_use(place_of) or bool(one.teacher) and not is_finished(folder / str(one.teacher))])
+            if skipped:
+                if one.teacher in new:  # trained only now
+                    teacher.check_same(place_of, done[one.name] or {}, one.options)
+                tell(leader, f"{place} is finished")
+                costs.pop(one.name, None)
+                continue
+            if later:
+                left.append((number, one))
+                continue
+            tell(leader, f"\n{place}, {time_left(costs.values(), done.values())}")
+            machine.forget_peak_memory()
+            options = replace(one.options, output_dir=str(place_of), resume=begun)
+            if leader:
+                place_of.mkdir(parents=True, exist_ok=True)  # so that others see at once that it is taken
+            try:
+                done[one.name] = experiment.run(options, place_of, place_of.name)
+            except InUse:
+                left.append((number, one))
+                continue
+            except UserError as error:
+                raise UserError(f"{place}: {error}") from None
+            except Stopped as stop:
+                stop.args = (f"{place}: {stop}, or repeat the same command to continue the study",)
+                raise
+            costs.pop(one.name, None)
+        if left and len(left) == len(waiting):
+            if not told:
+                tell(leader, f"\nwaiting for other processes: {', '.join(one.name for _, one in left)}")
+                told = True
+            time.sleep(PAUSE)
+        waiting = left
 
 
 def tell(leader: bool, line: str) -> None:

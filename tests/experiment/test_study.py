@@ -41,8 +41,13 @@ def test_every_recipe_resolves(path):
 
 
 def test_the_chapter_is_eleven_runs_and_its_curve_validates_on_french_alone():
-    for name, rate, more in (("chapter4", 2e-4, ["de-self"]), ("chapter4-xlm-roberta-base", 5e-5, [])):
-        planned = {one.name: one.options for one in study.plan(read_recipe(ROOT / "configs" / f"{name}.yaml"))}
+    others = ["de-self", "de-average", "de-freeze"]
+    for name, rate, seeds_of, more in (("chapter4", 2e-4, [42, 43, 44], others),
+                                       ("chapter4-xlm-roberta-base", 5e-5, None, [])):
+        every = study.plan(read_recipe(ROOT / "configs" / f"{name}.yaml"))
+        planned = {one.group or one.name: one.options for one in every}
+        assert [one.name for one in every if one.group] == [f"{run}/seed-{seed}" for run in ("de", "all")
+                                                            for seed in seeds_of or []]
         assert list(planned) == ["de", "fr", "it", "en", "de-fr", "all",
                                  *(f"fr-{n}" for n in (250, 500, 1000, 2000, 4000)), *more]
         assert {one.learning_rate for one in planned.values()} == {rate}
