@@ -14,7 +14,7 @@ from ner.analysis.collect import Matrix, ReportedRun, collect, crossing, curve, 
 from ner.analysis.notes import DASH, MANY, language_table, markdown_table, points
 from ner.analysis.transfer import transfer_part
 from ner.data import survey
-from ner.evaluation import board
+from ner.evaluation import board, predictions
 from ner.files import write_whole
 from ner.options import Options, UserError, as_recipe, resolve
 
@@ -30,14 +30,22 @@ def differences(rows: Matrix, langs: Sequence[str]) -> list[tuple[str, str, dict
     for label, base in pairs:
         for lang in langs:
             a, b = rows[label][lang], rows[base][lang]
-            files = [run.folder / "predictions" / f"test.{lang}.tsv" for run in (a, b) if run and run.results]
-            if a is not b and len(files) == 2 and all(path.is_file() for path in files):
+            files = [files_of_test(run, lang) for run in (a, b) if run and run.results]
+            if a is not b and len(files) == 2 and all(files):
                 try:
-                    found = compare.compare_files(f"test.{lang}", *files)
+                    found = compare.row_of(f"test.{lang}", [compare.pair_of(*files)])
                 except UserError:
                     found = None
                 result.append((f"{label} − {base}", lang, found))
     return result
+
+
+def files_of_test(run: ReportedRun, lang: str) -> list[Path]:
+    """The predictions of a run for a test set, or of all its seeds; empty if it has none."""
+    try:
+        return predictions.files_of(run.folder).get(f"test.{lang}", [])
+    except UserError:
+        return []
 
 
 def write_report(folder: Path, planned: Mapping[str, Options]) -> list[Path]:

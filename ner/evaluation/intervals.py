@@ -83,11 +83,12 @@ def paired_bootstrap(counts_a: np.ndarray, counts_b: np.ndarray, resamples: int 
 def languages_bootstrap(pairs: Sequence[tuple[np.ndarray, np.ndarray]], resamples: int = 10_000, seed: int = 0,
                         level: float = 0.95) -> dict:
     """`paired_bootstrap` for the mean micro F1 of several languages, a pair of counts each; each language's sentences
-    are resampled independently."""
+    are resampled independently. Counts may also be (R, S, types, 3), of R runs (seeds), whose mean F1 is meant; the
+    seeds are fixed, and all runs are scored on the same resampled sentences."""
     languages = [_paired_rows(*pair) for pair in pairs]
-    difference = float(np.mean([_difference(rows.sum(axis=0)) for rows in languages]))
-    resampled = np.mean([_difference(_bootstrap_sums(rows, resamples, seed + i)) for i, rows in enumerate(languages)],
-                        axis=0)
+    difference = float(np.mean([_difference(rows.sum(axis=0), runs) for rows, runs in languages]))
+    resampled = np.mean([_difference(_bootstrap_sums(rows, resamples, seed + i), runs)
+                         for i, (rows, runs) in enumerate(languages)], axis=0)
     return {"difference": difference, "interval": _interval(resampled, level),
             "p": _p_value(resampled - difference, difference)}
 
@@ -106,11 +107,17 @@ def approximate_randomisation(counts_a: np.ndarray, counts_b: np.ndarray, resamp
 
 def languages_randomisation(pairs: Sequence[tuple[np.ndarray, np.ndarray]], resamples: int = 10_000,
                             seed: int = 0) -> dict:
-    """`approximate_randomisation` for the mean micro F1 of several languages, a pair of counts each."""
+    """`approximate_randomisation` for the mean micro F1 of several languages, a pair of counts each, perhaps of several
+    runs as in `languages_bootstrap`: all outputs of a for a sentence are swapped with all of b. ValueError unless a and
+    b have as many runs."""
     languages = [_paired_rows(*pair) for pair in pairs]
-    difference = float(np.mean([_difference(rows.sum(axis=0)) for rows in languages]))
-    swapped = np.mean([_difference(_swapped_sums(rows, resamples, seed + i)) for i, rows in enumerate(languages)],
-                      axis=0)
+    for (rows, runs), _ in zip(languages, pairs, strict=True):
+        if rows.shape[1] != 4 * runs + 1:
+            raise ValueError(f"{runs} and {(rows.shape[1] - 1) // 2 - runs} runs: expected as many, or nothing can be "
+                             f"swapped")
+    difference = float(np.mean([_difference(rows.sum(axis=0), runs) for rows, runs in languages]))
+    swapped = np.mean([_difference(_swapped_sums(rows, resamples, seed + i), runs)
+                       for i, (rows, runs) in enumerate(languages)], axis=0)
     return {"difference": difference, "p": _p_value(swapped, difference)}
 
 
@@ -135,14 +142,16 @@ def calibration(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> 
             "confidence": means[0], "accuracy": means[1], "count": count}
 
 
-def _paired_rows(counts_a: np.ndarray, counts_b: np.ndarray) -> np.ndarray:
-    """(S, 5): true positives and predicted of a, the same of b, gold."""
-    check_counts(counts_a)
-    if counts_a.shape != counts_b.shape or (counts_a[..., 2] != counts_b[..., 2]).any():
-        raise ValueError(f"counts {counts_a.shape} and {counts_b.shape} have different gold entities: expected two "
-                         "predictions for the same sentences in the same order")
-    a, b = counts_a.sum(axis=1), counts_b.sum(axis=1)
-    return np.column_stack([a[:, :2], b])
+def _paired_rows(counts_a: np.ndarray, counts_b: np.ndarray) -> tuple[np.ndarray, int]:
+    """(S, 2 * runs + 1): true positives and predicted of each run of a, the same of b, gold; and the runs of a."""
+    runs_a, runs_b = (counts if counts.ndim == 4 else counts[None] for counts in (counts_a, counts_b))
+    for counts in [*runs_a, *runs_b]:
+        check_counts(counts)
+        if counts.shape != runs_a[0].shape or (counts[..., 2] != runs_a[0][..., 2]).any():
+            raise ValueError(f"counts {counts_a.shape} and {counts_b.shape} have different gold entities: expected two "
+                             "predictions for the same sentences in the same order")
+    columns = [counts.sum(axis=1)[:, :2] for counts in [*runs_a, *runs_b]]
+    return np.column_stack([*columns, runs_a[0][..., 2].sum(axis=1)]), len(runs_a)
 
 
 def _chunks(resamples: int, width: int) -> list[int]:
@@ -162,20 +171,21 @@ def _bootstrap_sums(rows: np.ndarray, resamples: int, seed: int) -> np.ndarray:
 
 
 def _swapped_sums(rows: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """(resamples, 5) sums over paired rows, a and b swapped in each with probability 1/2."""
-    total = rows.sum(axis=0)
-    kinds, copies = np.unique(rows[(rows[:, :2] != rows[:, 2:4]).any(axis=1), :4], axis=0, return_counts=True)
-    gain = kinds[:, 2:] - kinds[:, :2]
+    """(resamples, columns) sums over paired rows, a and b swapped in each with probability 1/2."""
+    total, half = rows.sum(axis=0), rows.shape[1] // 2
+    kinds, copies = np.unique(rows[(rows[:, :half] != rows[:, half:-1]).any(axis=1), :-1], axis=0, return_counts=True)
+    gain = kinds[:, half:] - kinds[:, :half]
     rng = np.random.default_rng(seed)
     moved = np.concatenate([rng.binomial(copies, 0.5, size=(n, len(kinds))) @ gain
                             for n in _chunks(resamples, len(kinds))])
-    return np.column_stack([total[:2] + moved, total[2:4] - moved, np.full(resamples, total[4])])
+    return np.column_stack([total[:half] + moved, total[half:-1] - moved, np.full(resamples, total[-1])])
 
 
-def _difference(sums: np.ndarray) -> np.ndarray:
-    """(..., 5) sums of paired rows -> F1 of a minus F1 of b."""
-    true_a, predicted_a, true_b, predicted_b, gold = np.moveaxis(sums, -1, 0)
-    return f1_of(true_a, predicted_a, gold) - f1_of(true_b, predicted_b, gold)
+def _difference(sums: np.ndarray, runs_a: int) -> np.ndarray:
+    """(..., columns) sums of paired rows -> mean F1 of the runs of a minus that of b."""
+    *columns, gold = np.moveaxis(sums, -1, 0)
+    f1 = [f1_of(true, predicted, gold) for true, predicted in zip(columns[::2], columns[1::2], strict=True)]
+    return np.mean(f1[:runs_a], axis=0) - np.mean(f1[runs_a:], axis=0)
 
 
 def _interval(values: np.ndarray, level: float) -> tuple[float, float]:

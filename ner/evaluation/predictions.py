@@ -113,11 +113,12 @@ def difference(a: list[TaggedSentence], b: list[TaggedSentence]) -> str:
     return f"{len(a)} sentences of {len(ours)} words against {len(b)} of {len(theirs)}"
 
 
-def files_of(run: Path) -> dict[str, Path]:
-    """SPLIT.LANG -> file, in order of name; UserError if the run has none."""
-    files = {path.stem: path for path in sorted(run.glob("predictions/*.*.tsv"))}
-    if not files and (seeds := sorted(path.name for path in run.glob("seed-*"))):
-        raise UserError(f"{run}: holds several seeds; name one of them: {', '.join(seeds)[:80]}")
+def files_of(run: Path) -> dict[str, list[Path]]:
+    """SPLIT.LANG -> file, in order of name; of a folder of several seeds the file of each, where all have it.
+    UserError if the run has none."""
+    folders = [run] if any(run.glob("predictions/*.*.tsv")) else sorted(run.glob("seed-*"))
+    found = [{path.stem: path for path in sorted(folder.glob("predictions/*.*.tsv"))} for folder in folders]
+    files = {name: [one[name] for one in found] for name in (found or [{}])[0] if all(name in one for one in found)}
     if not files:
         raise UserError(f"{run}: holds no predictions; expected the folder of a finished run or of evaluate.py score")
     return files
