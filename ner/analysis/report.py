@@ -14,38 +14,52 @@ from ner.analysis.collect import Matrix, ReportedRun, collect, crossing, curve, 
 from ner.analysis.notes import DASH, MANY, language_table, markdown_table, points
 from ner.analysis.transfer import transfer_part
 from ner.data import survey
-from ner.evaluation import board, predictions
+from ner.evaluation import board
 from ner.files import write_whole
 from ner.options import Options, UserError, as_recipe, resolve
 
 FEWEST_WORDS = 20  # per bin of a reliability diagram
 
 
-def differences(rows: Matrix, langs: Sequence[str]) -> list[tuple[str, str, dict | None]]:
-    """(what minus what, language, row of `compare`) for every row against the first, and all against each; None if the
-    two were not tested on the same sentences."""
+def differences(runs: Sequence[ReportedRun], rows: Matrix, langs: Sequence[str]) -> list[tuple[str, str, dict | None]]:
+    """(what minus what, language, row of `compare`) for every row against the first, all against each, and every other
+    run on the languages of a row against it; None if the two were not tested on the same sentences."""
     first = next(iter(rows), "")
-    pairs = [(label, first) for label in list(rows)[1:]] + [("all", "each")] * ({"all", "each"} <= set(rows))
+    cells = [(f"{label} − {base}", lang, rows[label][lang], rows[base][lang])
+             for label, base in [*((label, first) for label in list(rows)[1:]),
+                                 *[("all", "each")] * ({"all", "each"} <= set(rows))] for lang in langs]
+    shown = {run.name: run for row in rows.values() for run in row.values() if run}
+    cells += [(f"{run.name} − {base.name}", lang, run, base) for run in runs for base in shown.values()
+              if run.train and run.name not in shown and differ_in_options(run, base) for lang in langs]
     result = []
-    for label, base in pairs:
-        for lang in langs:
-            a, b = rows[label][lang], rows[base][lang]
-            files = [files_of_test(run, lang) for run in (a, b) if run and run.results]
-            if a is not b and len(files) == 2 and all(files):
-                try:
-                    found = compare.row_of(f"test.{lang}", [compare.pair_of(*files)])
-                except UserError:
-                    found = None
-                result.append((f"{label} − {base}", lang, found))
+    for what, lang, a, b in cells:
+        if a and b and a is not b and a.results and b.results and all(files := files_of_test(a, b, lang)):
+            try:
+                found = compare.row_of(f"test.{lang}", [compare.pair_of(*files)])
+            except UserError:
+                found = None
+            result.append((what, lang, found))
     return result
 
 
-def files_of_test(run: ReportedRun, lang: str) -> list[Path]:
-    """The predictions of a run for a test set, or of all its seeds; empty if it has none."""
-    try:
-        return predictions.files_of(run.folder).get(f"test.{lang}", [])
-    except UserError:
-        return []
+def differ_in_options(run: ReportedRun, base: ReportedRun) -> bool:
+    """Whether they learned from the same sentences, and how is all that differs."""
+    return not run.has_target_text and not base.has_target_text and all(
+        run.options[name] == base.options[name] for name in ("train_langs", "num_train_sentences", "exclude"))
+
+
+def files_of_test(a: ReportedRun, b: ReportedRun, lang: str) -> tuple[list[Path], list[Path]]:
+    """The predictions of both for a test set: of several seeds those of the seeds that both have, or of all. Empty if
+    they have none."""
+    seeds = [run.options.get("seeds") or [run.options["seed"]] for run in (a, b)]
+    common = [seed for seed in seeds[0] if seed in seeds[1]]
+    found = []
+    for run, own in zip((a, b), seeds, strict=True):
+        several = run.options.get("seeds") is not None
+        folders = [run.folder / f"seed-{seed}" for seed in common or own] if several else [run.folder]
+        paths = [folder / "predictions" / f"test.{lang}.tsv" for folder in folders]
+        found.append(paths if all(path.is_file() for path in paths) else [])
+    return found[0], found[1]
 
 
 def write_report(folder: Path, planned: Mapping[str, Options]) -> list[Path]:
@@ -56,7 +70,7 @@ def write_report(folder: Path, planned: Mapping[str, Options]) -> list[Path]:
     rows = matrix(runs, langs)
     parts = [f"# {folder.resolve().name}\n", notes.opening(runs),
              transfer_part(runs, langs, drawn) or matrix_part(rows, langs, drawn),
-             difference_part(rows, langs), *(curve_part(runs, rows, langs, lang, drawn) for lang in langs),
+             difference_part(runs, rows, langs), *(curve_part(runs, rows, langs, lang, drawn) for lang in langs),
              training_part(runs, langs, drawn), runs_part(runs, langs), text_part(runs),
              calibration_part(runs, rows, langs, drawn), speed_part(runs), data_part(runs)]
     text = "\n".join(part for part in parts if part)
@@ -110,8 +124,8 @@ def argmax_part(rows: Matrix, langs: Sequence[str]) -> str:
                                       for label, row in scored.items()])])
 
 
-def difference_part(rows: Matrix, langs: Sequence[str]) -> str:
-    found = differences(rows, langs)
+def difference_part(runs: Sequence[ReportedRun], rows: Matrix, langs: Sequence[str]) -> str:
+    found = differences(runs, rows, langs)
     if not found:
         return ""
     cells = [[what, lang,
@@ -119,7 +133,8 @@ def difference_part(rows: Matrix, langs: Sequence[str]) -> str:
               compare.p_value(row["p"]), compare.p_value(row["p_randomisation"])]
              if row else [what, lang, "other test sentences", DASH, DASH] for what, lang, row in found]
     return "\n".join(["## Differences\n", "Both models on the same test sentences: difference in F1 (points) with "
-                      "95 % interval, and two-sided p of the paired bootstrap and of approximate randomisation.\n",
+                      "95 % interval, and two-sided p of the paired bootstrap and of approximate randomisation; of "
+                      "several seeds, the mean over those that both have.\n",
                       markdown_table(["", "language", "difference", "p bootstrap", "p randomisation"], cells),
                       notes.gains([(what, lang, row) for what, lang, row in found if row])])
 

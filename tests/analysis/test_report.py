@@ -318,6 +318,20 @@ def test_comparing_two_runs(tmp_path, capsys):
     assert same["difference"] == 0 and same["p"] == 1 and same["p_randomisation"] == 1
 
 
+def test_comparing_the_seeds_of_two_runs(tmp_path, capsys):
+    """The mean over the seeds; randomisation needs as many on both sides."""
+    for number, text in enumerate((PREDICTED_A, PREDICTED_B)):
+        write_run(tmp_path / "a" / f"seed-{number}", {}, {"test.de.tsv": text * 30})
+        write_run(tmp_path / "b" / f"seed-{number}", {}, {"test.de.tsv": PREDICTED_B * 30})
+    (row,) = compare.compare(tmp_path / "a", tmp_path / "b")
+    assert (row["f1_a"], row["f1_b"], row["difference"]) == (pytest.approx(0.7), pytest.approx(0.4), pytest.approx(0.3))
+    assert row["sentences"] == 60 and row["p"] < 0.001 and row["p_randomisation"] < 0.001
+    (row,) = compare.compare(tmp_path / "a", tmp_path / "b" / "seed-0")
+    assert row["difference"] == pytest.approx(0.3) and row["p_randomisation"] is None
+    assert script.main(["compare", str(tmp_path / "a"), str(tmp_path / "b" / "seed-0")]) == 0
+    assert capsys.readouterr().out.split()[-2:] == ["<0.001", "n/a"]
+
+
 @pytest.mark.parametrize("other, message", [
     (PREDICTED_A.replace("Bern", "Biel"), "word 3 is 'Bern'"),
     (PREDICTED_A.replace("Bern", "B" * 10_000), "and 'B{79} \\(B-LOC\\) in the other"),
@@ -354,6 +368,24 @@ def test_report_tests_the_rows_against_the_first(tmp_path):
     lang, difference, *p = rows_under(text, "Differences")["all − de"]
     assert lang == "fr" and difference.startswith("+60.0 (+5") and p == ["<0.001", "<0.001"]
     assert "- all − de: better on fr" in text
+
+
+def test_the_report_compares_seeds_that_both_have_and_runs_that_differ_in_options(tmp_path):
+    """de has seeds 1 and 42, the others 42 alone; two of them learned from the same sentences as de."""
+    group = fake_results("de")
+    group["options"] |= {"seed": None, "seeds": [1, 42]}
+    write_run(tmp_path / "de", group)
+    write_run(tmp_path / "de" / "seed-1", fake_results("de"), {"test.fr.tsv": PREDICTED_A * 30})
+    write_run(tmp_path / "de" / "seed-42", fake_results("de"), {"test.fr.tsv": PREDICTED_B * 30})
+    for name, like in (("all", "all"), ("de-slow", "de"), ("fr", "fr"), ("fr-250", "fr-250")):
+        write_run(tmp_path / name, fake_results(like), {"test.fr.tsv": PREDICTED_A * 30})
+    report.write_report(tmp_path, {})
+    text = (tmp_path / "REPORT.md").read_text()
+    found = rows_under(text, "Differences")
+    assert [name for name in found if " − " in name] == ["each − de", "all − de", "all − each", "de-slow − de"]
+    assert all(found[name][0] == "fr" and found[name][1].startswith("+60.0 (+5")
+               for name in ("all − de", "de-slow − de"))
+    assert "- de-slow − de: better on fr" in text
 
 
 def test_rows_tested_on_other_sentences_are_marked(tmp_path):

@@ -340,8 +340,29 @@ def test_the_mean_of_languages():
     assert result["p"] == pytest.approx(expected, abs=0.02) and other["p"] == pytest.approx(expected, abs=0.03)
     assert languages_bootstrap(pairs[:1]) == paired_bootstrap(*pairs[0])
     assert languages_randomisation(pairs[:1]) == approximate_randomisation(*pairs[0])
+    stacked = [tuple(np.stack([counts, counts]) for counts in pair) for pair in pairs]  # the same run twice
+    assert languages_bootstrap(stacked) == result and languages_randomisation(stacked) == other
     mirrored = languages_bootstrap([pair[::-1] for pair in pairs])
     assert mirrored["difference"] == -result["difference"] and mirrored["p"] == pytest.approx(result["p"], abs=0.01)
+
+
+def test_the_mean_over_seeds():
+    """Differences of means; sentences are drawn for all runs at once; only as many runs as others can be swapped."""
+    rng = np.random.default_rng(4)
+    runs = rng.random((3, 1_000)) < [[0.9], [0.8], [0.7]]
+    one, two, three = map(one_entity_each, runs)
+    a, b = np.stack([one, three]), two[None]
+    result = languages_bootstrap([(a, b)])
+    paired = (runs[0].astype(float) + runs[2]) / 2 - runs[1]
+    error = np.std(paired) / np.sqrt(1_000)
+    assert result["difference"] == pytest.approx(paired.mean())
+    assert result["interval"] == pytest.approx((paired.mean() - 1.96 * error, paired.mean() + 1.96 * error), abs=0.002)
+    with pytest.raises(ValueError, match="2 and 1 runs: expected as many"):
+        languages_randomisation([(a, b)])
+    swapped = languages_randomisation([(np.stack([one, two]), np.stack([two, one]))])
+    assert swapped["difference"] == 0 and swapped["p"] == 1
+    clear = languages_randomisation([(np.stack([one, two]), np.stack([two, three]))])
+    assert clear["difference"] == pytest.approx((runs[0].mean() - runs[2].mean()) / 2) and clear["p"] < 0.001
 
 
 @pytest.mark.slow
