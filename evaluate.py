@@ -133,7 +133,7 @@ def tag_files(args) -> None:
                     model_revision=args.model_revision)
     folder = Path(args.output)
     if corpus.tag_corpus(tagger, shards, folder, args.column, args.format, args.strict, rank, processes):
-        print(f"{folder}: {len(shards)} shards, {corpus.SUMMARY}")
+        print(f"{folder}: {len(shards)} {'shard' if len(shards) == 1 else 'shards'}, {corpus.SUMMARY}")
     else:
         print(f"{folder}: the shards of process {rank} of {processes} are finished; the others are not")
 

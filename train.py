@@ -6,6 +6,8 @@ Values are written as in YAML. Lists can also be several words (--train_langs de
 fr), and mappings can be name=value (--fractions de=0.629 fr=0.229).
 """
 
+import os
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -22,6 +24,7 @@ QUICKSTART = Path(__file__).parent / "configs" / "quickstart.yaml"
 
 def train(argv: list[str]) -> None:
     """One run or a study."""
+    leader = os.environ.get("RANK", "0") == "0"
     recipe, path = read_arguments(__doc__, argv or ["--config", str(QUICKSTART)])
     if recipe.get("resume") and recipe.get("output_dir") and not path:
         path = str(Path(str(recipe["output_dir"])) / "config.yaml")
@@ -32,6 +35,9 @@ def train(argv: list[str]) -> None:
     options = resolve(recipe, path)
     if options.resume and not options.output_dir:
         raise UserError("resume: set --output_dir to the run to continue")
+    if argv and not path and options.dataset == "swiss" and options.data_dir is None and leader:
+        print("without --config, other options have the defaults of --help; the quickstart with yours: "
+              f"python train.py --config configs/{QUICKSTART.name} {shlex.join(argv)}")
     from ner.experiment import experiment  # imports torch, so only after the options are checked
 
     folder = Path(options.output_dir) if options.output_dir else new_folder(Path(path).stem if path else "run")

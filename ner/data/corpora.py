@@ -96,7 +96,7 @@ def read(options: Options, lang: str, split: str, alone: bool = True) -> Raw:
     """The sentences of one split and language, from the source that `options` name; `alone` where no other language
     is asked of it."""
     if options.data_dir is not None:
-        path = folders.split_file(Path(options.data_dir), lang, split)
+        path = folders.split_file(Path(options.data_dir), lang, split, hint_of(options, lang))
         return Raw(str(path), ":", readers.read_file(path, lang, options))
     if options.dataset == "swiss":
         if lang not in generate.LANGS:
@@ -105,6 +105,13 @@ def read(options: Options, lang: str, split: str, alone: bool = True) -> Raw:
         return Raw(f"swiss {lang} {split}", ", sentence ", [Sentence(*pair, i) for i, pair in enumerate(pairs, 1)])
     name, prefix = (PANX, "PAN-X.") if options.dataset == "panx" else (options.dataset, "")
     return hub.read(hub.Asked(name, lang, split, options, prefix, alone))
+
+
+def hint_of(options: Options, lang: str) -> str:
+    """Which options to set where a language is missing that only their defaults name."""
+    names = [name for name in ("train_langs", "eval_langs")
+             if lang in getattr(options, name) and getattr(options, name) == getattr(Options(), name)]
+    return f"; set --{' and --'.join(names)}" if names else ""
 
 
 def dataset(raw: Raw, lang: str, tags: TagSet) -> Dataset:

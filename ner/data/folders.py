@@ -19,14 +19,15 @@ FILES = f"train, dev and test [{' '.join(EXTENSIONS[1:])}] [.gz]"
 EXPECTED = "expected a folder with <lang>/train, dev and test files"
 
 
-def split_file(data_dir: Path, lang: str, split: str) -> Path:
-    """The file of a split; UserError where there is none, and where there are two."""
+def split_file(data_dir: Path, lang: str, split: str, otherwise: str = "") -> Path:
+    """The file of a split; UserError where there is none, and where there are two. otherwise: the end of the message
+    where there is no such language."""
     there = languages(data_dir)
     if lang not in there:
         if found := names_in(data_dir / lang):
             raise UserError(f"{data_dir / lang}: no file of any split, found {listed(found)}; "
                             f"expected {FILES}{hint(found)}")
-        raise UserError(f"{data_dir}: no language '{lang}'; there are {', '.join(there)}")
+        raise UserError(f"{data_dir}: no language '{lang}'; there are {', '.join(there)}{otherwise}")
     path = find_file(data_dir, lang, split)
     if path is None:
         names = " or ".join(SPLIT_NAMES[split][:2]) if split == "validation" else split

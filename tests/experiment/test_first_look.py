@@ -81,3 +81,15 @@ def test_a_folder_is_named_from_the_current_one(tmp_path, monkeypatch):
     (tmp_path / "runs" / "a").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "runs" / "a")
     assert new_folder("a") == tmp_path / "runs" / "a-2"
+
+
+def test_without_a_recipe_the_built_in_corpus_is_not_the_quickstart(monkeypatch, capsys):
+    """A newcomer who changes one option of the first command gets another run, and is told so."""
+    monkeypatch.setattr("ner.experiment.experiment.run", lambda *_: {})
+    train.train(["--seed", "1"])
+    hint = "the quickstart with yours: python train.py --config configs/quickstart.yaml --seed 1\n"
+    assert capsys.readouterr().out.endswith(hint)
+    train.train(["--seed", "1", "--data_dir", "mine"])
+    monkeypatch.setenv("RANK", "1")
+    train.train(["--seed", "1"])
+    assert capsys.readouterr().out == ""
