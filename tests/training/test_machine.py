@@ -195,7 +195,7 @@ def test_what_is_not_supported_ends_in_one_sentence(monkeypatch, capsys, tmp_pat
     if not options:
         set_launcher(monkeypatch, **dict([asked.split("=")]))
     if script == "train.py":
-        status = train.main(["--output_dir", str(tmp_path / "run"), *options])
+        status = train.main(["--config", str(train.QUICKSTART), "--output_dir", str(tmp_path / "run"), *options])
     else:
         status = evaluate.main(["tag", str(tmp_path / "model"), *options, "Anna"])
     assert status == 2 and capsys.readouterr() == ("", f"{script}: {SENTENCES[asked]}\n")
