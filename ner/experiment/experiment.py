@@ -25,7 +25,7 @@ from ner.data.encoded import Encoded
 from ner.evaluation import board, per_language
 from ner.evaluation.per_language import metrics_of
 from ner.experiment import ending, publish, resume, teacher
-from ner.experiment.folder import InUse, check_folder, claim, is_finished
+from ner.experiment.folder import check_folder, claim, in_use, is_finished
 from ner.experiment.run import (
     Run,
     full_state,
@@ -46,25 +46,25 @@ from ner.training.signals import Stopped, StopSignals
 REHEARSAL_SENTENCES, REHEARSAL_SLOTS = 32, 256  # at least two batches per language
 
 
-def run(options: Options, folder: Path, name: str) -> dict:
+def run(options: Options, folder: Path, name: str, claimed: bool = False) -> dict:
     """Train and test one model, write the files of a run to `folder`, and return what results.json holds.
 
-    Raises ``UserError`` for what the user can fix, `InUse` if another run is at work there (in all processes, if the
-    folder was there before), and `Stopped` if the run received a stop signal.
+    claimed: the caller keeps other processes out of the folder. Raises ``UserError`` for what the user can fix, and
+    `Stopped` if the run received a stop signal.
     """
     check_folder(folder, options)
     accelerator = machine.accelerator(options)
     with ExitStack() as held:
-        new = not folder.is_dir()
-        (free,) = broadcast_object_list([not accelerator.is_main_process or new or claim(folder, held)])
+        later = not claimed and not folder.is_dir()  # a folder that is not there yet is claimed when it is made
+        (free,) = broadcast_object_list([not accelerator.is_main_process or claimed or later or claim(folder, held)])
         if not free:
-            raise InUse(folder)
-        return run_alone(options, folder, name, accelerator, held if new else None)
+            raise in_use(folder)
+        return run_alone(options, folder, name, accelerator, held if later else None)
 
 
 def run_alone(options: Options, folder: Path, name: str, accelerator: Accelerator,
               held: ExitStack | None) -> dict:
-    """`run`, in a folder that no other process uses. held: what a new folder is claimed with."""
+    """`run`, in a folder that no other process uses. held: to claim a new folder with."""
     setting, main = machine.setting(accelerator), accelerator.is_main_process
     accelerator.print(machine.described(setting))
     # The main process decides for all: on another machine's disk, the folder may not be there.
@@ -193,7 +193,7 @@ def begin(state: Run, held: ExitStack | None) -> None:
     if state.accelerator.is_main_process:
         state.folder.mkdir(parents=True, exist_ok=True)
         if held and not claim(state.folder, held):
-            raise InUse(state.folder)
+            raise in_use(state.folder)
         check_folder(state.folder, state.options)  # another process may have made it, and ended, in the meantime
         options, step = as_recipe(state.options), state.progress.step
         write_whole(state.folder / "config.yaml", yaml.safe_dump(options, sort_keys=False, allow_unicode=True))

@@ -17,13 +17,6 @@ RUNS = Path(__file__).parent.parent.parent / "runs"
 PSEUDO = "pseudo"  # the folder in a run's that holds the sentences which its teacher tagged
 
 
-class InUse(UserError):
-    """Another process is at work in a run's folder."""
-
-    def __init__(self, folder: Path):
-        super().__init__(f"{folder}: another process is training there; wait for it or name another output_dir")
-
-
 def claim(folder: Path, held: ExitStack) -> bool:
     """Keep other processes out of a run's folder until `held` is closed; False if one is in it."""
     handle = hold(folder)
@@ -32,10 +25,8 @@ def claim(folder: Path, held: ExitStack) -> bool:
     return handle is not None
 
 
-def in_use(folder: Path) -> bool:
-    """Whether a process is at work in a run's folder."""
-    with ExitStack() as held:
-        return folder.is_dir() and not claim(folder, held)
+def in_use(folder: Path) -> UserError:
+    return UserError(f"{folder}: another process is training there; wait for it or name another output_dir")
 
 
 def new_folder(name: str) -> Path:

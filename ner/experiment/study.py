@@ -13,12 +13,13 @@ import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import yaml
 
-from ner.experiment.folder import RUNS, InUse, in_use, is_finished, read_results, write_results
+from ner.experiment.folder import RUNS, claim, is_finished, read_results, write_results
 from ner.experiment.plan import Planned, plan
 from ner.experiment.time_left import in_words
 from ner.files import write_whole
@@ -85,35 +86,28 @@ def train_all(planned: Sequence[Planned], folder: Path, done: dict[str, dict | N
             place_of = folder / one.name
             place = f"run {number} of {len(planned)}: {place_of}"
             done[one.name] = done[one.name] or finished(place_of, one.options)
-            # The main process decides for all: on a shared disk, other machines may see an older state.
-            skipped, begun, later = broadcast_object_list([
-                bool(done[one.name]) and not (place_of / "checkpoints").exists(),  # else it was killed during clean-up
-                (place_of / "config.yaml").exists(),
-                in_use(place_of) or bool(one.teacher) and not is_finished(folder / str(one.teacher))])
-            if skipped:
-                if one.teacher in new:  # trained only now
-                    teacher.check_same(place_of, done[one.name] or {}, one.options)
-                tell(leader, f"{place} is finished")
-                costs.pop(one.name, None)
-                continue
-            if later:
-                left.append((number, one))
-                continue
-            tell(leader, f"\n{place}, {time_left(costs.values(), done.values())}")
-            machine.forget_peak_memory()
-            options = replace(one.options, output_dir=str(place_of), resume=begun)
-            if leader:
-                place_of.mkdir(parents=True, exist_ok=True)  # so that others see at once that it is taken
-            try:
-                done[one.name] = experiment.run(options, place_of, place_of.name)
-            except InUse:
-                left.append((number, one))
-                continue
-            except UserError as error:
-                raise UserError(f"{place}: {error}") from None
-            except Stopped as stop:
-                stop.args = (f"{place}: {stop}, or repeat the same command to continue the study",)
-                raise
+            with ExitStack() as held:
+                # The main process decides for all: on a shared disk, other machines may see an older state.
+                skipped, begun, ours = broadcast_object_list(
+                    state_of(folder, one, bool(done[one.name]), held) if leader else [None] * 3)
+                if skipped:
+                    if one.teacher in new:  # trained only now
+                        teacher.check_same(place_of, done[one.name] or {}, one.options)
+                    tell(leader, f"{place} is finished")
+                elif not ours:
+                    left.append((number, one))
+                    continue
+                else:
+                    tell(leader, f"\n{place}, {time_left(costs.values(), done.values())}")
+                    machine.forget_peak_memory()
+                    options = replace(one.options, output_dir=str(place_of), resume=begun)
+                    try:
+                        done[one.name] = experiment.run(options, place_of, place_of.name, claimed=True)
+                    except UserError as error:
+                        raise UserError(f"{place}: {error}") from None
+                    except Stopped as stop:
+                        stop.args = (f"{place}: {stop}, or repeat the same command to continue the study",)
+                        raise
             costs.pop(one.name, None)
         if left and len(left) == len(waiting):
             if not told:
@@ -121,6 +115,18 @@ def train_all(planned: Sequence[Planned], folder: Path, done: dict[str, dict | N
                 told = True
             time.sleep(PAUSE)
         waiting = left
+
+
+def state_of(folder: Path, one: Planned, done: bool, held: ExitStack) -> list[bool]:
+    """Whether a run is finished; whether it has begun; whether it is ours, until `held` is closed: its teacher is
+    finished, and no other process is at work on it."""
+    own = folder / one.name
+    if done and not (own / "checkpoints").exists():  # else it was killed during clean-up
+        return [True, True, False]
+    if one.teacher and not is_finished(folder / one.teacher):
+        return [False, False, False]
+    own.mkdir(parents=True, exist_ok=True)
+    return [False, (own / "config.yaml").exists(), claim(own, held)]
 
 
 def tell(leader: bool, line: str) -> None:

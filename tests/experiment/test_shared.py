@@ -10,17 +10,21 @@ import pytest
 import yaml
 
 from ner.experiment import study
-from ner.experiment.folder import claim, in_use
+from ner.experiment.folder import claim
 from ner.training import checkpoint
 from tests.helpers import doubles, runs
 from tests.helpers.paths import ROOT
 
 
+def is_free(folder) -> bool:
+    with ExitStack() as held:
+        return claim(folder, held)
+
+
 def test_a_folder_is_held_by_one_until_it_lets_go(tmp_path):
     with ExitStack() as one, ExitStack() as other:
-        assert not in_use(tmp_path) and not in_use(tmp_path / "new")
-        assert claim(tmp_path, one) and in_use(tmp_path) and not claim(tmp_path, other)
-    assert not in_use(tmp_path) and list(tmp_path.iterdir()) == []
+        assert claim(tmp_path, one) and not claim(tmp_path, other) and not claim(tmp_path, one)
+    assert is_free(tmp_path) and list(tmp_path.iterdir()) == []
 
 
 def test_a_process_that_is_killed_lets_go(tmp_path):
@@ -28,9 +32,9 @@ def test_a_process_that_is_killed_lets_go(tmp_path):
               "print(flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
-        assert in_use(tmp_path)
+        assert not is_free(tmp_path)
         process.kill()
-    assert not in_use(tmp_path)
+    assert is_free(tmp_path)
 
 
 def test_without_locks_nobody_is_refused(tmp_path, monkeypatch):

@@ -149,7 +149,7 @@ def pretend(monkeypatch):
     once, one in `fails` is a mistake of the user's."""
     noted = []
 
-    def run(options, folder, name):
+    def run(options, folder, name, claimed=False):
         noted.append((folder.name, options.resume))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(yaml.safe_dump(as_recipe(options)))
