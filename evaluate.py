@@ -178,7 +178,7 @@ def run_export(args) -> None:
     trained, langs = with_data(load(args.model, accelerator, args.model_revision), args)
     test = labelled_rows(trained, langs, args.split) if knows_data else {}
     words = export.words_of_files(args.text) if args.text else export.words_of_data(trained, args.langs)
-    report = export.export(trained, folder, words, test, args.dtype, accelerator)
+    report = export.export(trained, folder, words, test, args.dtype, accelerator, args.onnx, args.int8)
     print(f"{export.report_table(report)}\n\n{report['words']:,} words; of the words of new text like it, an estimated "
           f"{report['split_otherwise']:.1%} are split otherwise\n{folder}: {', '.join(sorted(os.listdir(folder)))}")
 

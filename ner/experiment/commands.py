@@ -67,6 +67,9 @@ def parser(description: str) -> Parser:
                              "all of --langs]")
     export.add_argument("--dtype", metavar="TEXT", choices=["float32", "float16"], default="float32",
                         help="float32 or float16, of the weights on disk [default: float32]")
+    export.add_argument("--onnx", action="store_true", help="write model.onnx, too, for programs without PyTorch")
+    export.add_argument("--int8", action="store_true",
+                        help="write model.onnx and model.int8.onnx, with weights of 8 bits")
     export.add_argument("--output", metavar="TEXT", required=True, help="new folder for the model and export.json")
     average = add("average", "make one model of several: the mean of their weights", "\nFor runs that differ in their "
                   "seed; each is scored beside the mean.")

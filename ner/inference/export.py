@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from ner.data import alignment, corpora
 from ner.data.blocks import blocks
 from ner.data.shards import matching, shards_of
 from ner.files import whole_folder
-from ner.inference import trim
+from ner.inference import onnx_file, trim
 from ner.inference.tagger import text_of
 from ner.inference.trained import EXPORTED, Trained, kept_options, load, scored_rows
 from ner.model import pretrained
@@ -40,23 +40,37 @@ class Reduced(NamedTuple):
 
 
 def export(trained: Trained, folder: Path, sentences: Iterable[list[str]], test: Mapping[str, Dataset], dtype: str,
-           accelerator: Accelerator) -> dict:
+           accelerator: Accelerator, onnx: bool = False, int8: bool = False) -> dict:
     """Write the model for the words of `sentences` into a new folder, whole or not at all; what is in its export.json.
-    `test`: sentences with the model's tags, by language, to score before and after. ``UserError`` for a tokenizer that
-    cannot be reduced, and weights beyond the numbers of `dtype`."""
+    `test`: sentences with the model's tags, by language, to score with the model before and after, and with each ONNX
+    file. ``UserError`` for a tokenizer that cannot be reduced, and weights beyond the numbers of `dtype`."""
+    if onnx or int8:
+        onnx_file.check_installed()
     reduced = vocabulary_for(trained, sentences)
-    _, before = scored_rows(trained, test, accelerator)
+    scored = {"before": scored_rows(trained, test, accelerator)[1]}
+    sizes = [megabytes(trained.folder)]
     with whole_folder(folder) as new:
         write_model(trained, reduced, new, dtype)
         exported = load(str(new), accelerator)._replace(options=trained.options)
-        _, after = scored_rows(exported, test, accelerator)
-        report = {"subwords": [trained.model.config.vocab_size, len(reduced.rows)],
-                  "megabytes": [megabytes(trained.folder), megabytes(new)], "dtype": dtype, "words": reduced.words,
+        scored["after"] = scored_rows(exported, test, accelerator)[1]
+        sizes.append(megabytes(new))
+        for path in onnx_files(new, exported, int8) if onnx or int8 else ():
+            model: Any = onnx_file.OnnxModel(path, exported.model)
+            scored[path.name] = scored_rows(exported._replace(model=model), test, accelerator)[1]
+            sizes.append(round(path.stat().st_size / 1e6, 1))
+        report = {"models": list(scored), "subwords": [trained.model.config.vocab_size, len(reduced.rows)],
+                  "megabytes": sizes, "dtype": dtype, "words": reduced.words,
                   "split_otherwise": round(reduced.otherwise, 4),
-                  "f1": {lang: [before[lang].metrics["f1"], after[lang].metrics["f1"]] for lang in test},
+                  "f1": {lang: [found[lang].metrics["f1"] for found in scored.values()] for lang in test},
                   "options": kept_options(trained)}
         (new / EXPORTED).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return report
+
+
+def onnx_files(folder: Path, exported: Trained, int8: bool) -> list[Path]:
+    config = exported.model.config
+    path = onnx_file.write(folder, config.max_position_embeddings - config.pad_token_id - 1)
+    return [path, onnx_file.write_int8(path)] if int8 else [path]
 
 
 def vocabulary_for(trained: Trained, sentences: Iterable[list[str]]) -> Reduced:
@@ -113,10 +127,11 @@ def megabytes(folder: Path) -> float:
 
 
 def report_table(report: dict) -> str:
-    rows = [["subwords", *report["subwords"]], ["MB", *report["megabytes"]],
-            *([f"F1 {lang}", *(f"{100 * f1:.2f}" for f1 in both)] for lang, both in report["f1"].items())]
-    return tabulate([["", "before", "after"], *rows], tablefmt="plain", disable_numparse=True,
-                    colalign=["left", "right", "right"])
+    count = len(report["models"])
+    rows = [["subwords", *report["subwords"], *report["subwords"][1:] * (count - 2)], ["MB", *report["megabytes"]],
+            *([f"F1 {lang}", *(f"{100 * f1:.2f}" for f1 in each)] for lang, each in report["f1"].items())]
+    return tabulate([["", *report["models"]], *rows], tablefmt="plain", disable_numparse=True,
+                    colalign=["left", *["right"] * count])
 
 
 # ---- the words
