@@ -4,7 +4,8 @@ Each arm is a program, ``python -m ner.gpu_arms ARM ARGUMENTS``, started once pe
 figures as one line of JSON. Arms run one after another, because a GPU is not shared.
 
 Steps are timed together, from an idle GPU to an idle GPU, so that an arm may prepare the next step while the GPU
-computes. Launches and the time in which the GPU computes are from torch's profiler, in steps that are not timed.
+computes. Launches and the time in which the GPU computes are from torch's profiler, in as many steps after these. The
+grouped Trainer sorts 50 batches at a time, longest first, so both are 50 steps.
 """
 
 import argparse
@@ -22,26 +23,26 @@ from typing import Any
 from ner import arms
 from ner.arms import EVALUATIONS
 
-WARM_UP, PROFILED = 20, 5  # steps: the first compile kernels and fill the allocator
+WARM_UP = 20  # steps, which compile kernels and fill the allocator
 
 
 class Meter:
     """What is measured of an arm: `step` is called after every step, `evaluation` after every pass over the test set.
 
-    The first `WARM_UP` steps do not count, the last `PROFILED` are profiled, those between are timed.
+    The first `WARM_UP` steps do not count, the next `args.timed` are timed, and as many after them profiled. sentences:
+    in the training set.
     """
 
-    def __init__(self, args, device) -> None:
+    def __init__(self, args, device, sentences: int) -> None:
         import torch
 
-        self.args, self.device, self.done = args, device, 0
+        self.args, self.device, self.sentences, self.done = args, device, sentences, 0
         self.profiler: AbstractContextManager[Any] = nullcontext()
         self.wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
         self.evaluations: list[float] = []
         self.figures: dict[str, float] = {}
 
     def step(self) -> None:
-        import torch
         from torch.profiler import ProfilerActivity, profile
 
         from ner.training import machine
@@ -50,19 +51,20 @@ class Meter:
         if self.done == WARM_UP:
             self.wait()
             self.started = time.perf_counter()
-        if self.done == self.args.steps - PROFILED:
+        if self.done == WARM_UP + self.args.timed:
             self.wait()
-            seconds = (time.perf_counter() - self.started) / (self.done - WARM_UP)
-            self.figures |= {"sentences/s": self.args.batch_size / seconds, "ms": 1000 * seconds,
+            seconds = time.perf_counter() - self.started
+            trained = sum(sentences_of(number, self.sentences, self.args.batch_size)
+                          for number in range(WARM_UP, self.done))
+            self.figures |= {"sentences/s": trained / seconds, "ms": 1000 * seconds / self.args.timed,
                              "memory MiB": machine.peak_memory_mib(self.device)}
-            kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
-            self.profiler = profile(activities=kinds)
+            self.profiler = profile(activities=[getattr(ProfilerActivity, self.device.type.upper())])
             self.profiler.__enter__()
-        if self.done == self.args.steps:
+        if self.done == WARM_UP + 2 * self.args.timed:
             self.wait()
             self.profiler.__exit__(None, None, None)
             launches, busy = kernels(self.profiler.events())  # type: ignore[attr-defined]
-            self.figures |= {"launches": launches / PROFILED, "busy ms": busy / PROFILED}
+            self.figures |= {"launches": launches / self.args.timed, "busy ms": busy / self.args.timed}
 
     def evaluation(self, run: Callable[[], object], sentences: int) -> None:
         """Time `run`, which predicts so many sentences."""
@@ -75,12 +77,23 @@ class Meter:
         self.figures["evaluation"] = statistics.median(self.evaluations)
 
 
+def sentences_of(number: int, sentences: int, batch_size: int) -> int:
+    """In step `number`, from 0: the last step of an epoch has the rest."""
+    per_epoch = -(-sentences // batch_size)
+    return sentences - (per_epoch - 1) * batch_size if number % per_epoch == per_epoch - 1 else batch_size
+
+
 def kernels(events: Iterable) -> tuple[int, float]:
-    """How many kernels and copies a GPU was asked for, and the milliseconds in which it computed them."""
+    """How many kernels and copies a GPU was asked for, and the milliseconds in which it computed, at least one of them
+    at a time. Exchanges with other GPUs do not count as computing: while one waits for the others, it only spins."""
     from torch.autograd import DeviceType
 
     own = [event for event in events if event.device_type == DeviceType.CUDA and not event.is_user_annotation]
-    return len(own), sum(event.time_range.elapsed_us() for event in own) / 1000
+    busy, end = 0.0, 0.0
+    for span in sorted((event.time_range.start, event.time_range.end) for event in own if "nccl" not in event.name):
+        busy += max(0.0, span[1] - max(span[0], end))
+        end = max(end, span[1])
+    return len(own), busy / 1000
 
 
 def ours(args, compiled: bool) -> Meter:
@@ -93,7 +106,7 @@ def ours(args, compiled: bool) -> Meter:
     options = arms.options_of(args, compile=compiled)
     accelerator = machine.accelerator(options)
     state = experiment.build(options, Path("unused"), accelerator)
-    meter = Meter(args, accelerator.device)
+    meter = Meter(args, accelerator.device, len(state.training.tokens))
     test = encoded.first(state.test["de"], args.eval_sentences or len(state.test["de"].tokens))
     for _ in loop.steps(state.model, state.optimizer, state.training, state.padding, options, accelerator,
                         state.progress, lambda: False):
@@ -105,6 +118,7 @@ def ours(args, compiled: bool) -> Meter:
 
 def trainer(args, grouped: bool) -> Meter:
     """The same with ``transformers.Trainer``, in the precision that ours chooses."""
+    import torch
     from transformers import TrainerCallback
 
     from ner.options import Options
@@ -116,11 +130,12 @@ def trainer(args, grouped: bool) -> Meter:
 
     accelerator = machine.accelerator(Options())
     precision, device, count = accelerator.mixed_precision, accelerator.device, accelerator.num_processes
-    meter = Meter(args, device)
+    torch.backends.cuda.enable_cudnn_sdp(True)  # its default, which ours has switched off
     with tempfile.TemporaryDirectory() as folder:
         peer, test = arms.peer_of(args, folder, lambda batch: batch, Steps(), grouped, bf16=precision == "bf16",
                                   fp16=precision == "fp16", use_cpu=device.type == "cpu",
                                   per_device_train_batch_size=args.batch_size // count)
+        meter = Meter(args, device, len(peer.train_dataset))
         peer.train()
         meter.evaluation(lambda: peer.predict(test), len(test))
     return meter

@@ -51,10 +51,12 @@ def test_two_gpus_take_the_steps_of_one(gpu, tmp_path):
 
 def test_the_benchmark_counts_kernels(gpu, tmp_path):
     recipe = runs.make_recipe(tmp_path)
-    done = subprocess.run([sys.executable, "-m", "ner.benchmark", "--gpu", "--data_dir", str(tmp_path / "data"),
-                           "--model", str(recipe.parent / "encoder"), "--batch_size", "4", "--steps", "30"],
-                          cwd=ROOT, env=dict(os.environ), text=True, capture_output=True)
+    argv = ["--data_dir", str(tmp_path / "data"), "--model", str(recipe.parent / "encoder"), "--steps", "5",
+            "--batch_size", str(4 * torch.cuda.device_count())]
+    done = subprocess.run([sys.executable, "-m", "ner.benchmark", "--gpu", *argv], cwd=ROOT, env=dict(os.environ),
+                          text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
-    rows = [line for line in done.stdout.split("\n") if " GPU" in line and "%" in line]
-    assert len(rows) == 4 * (1 + (torch.cuda.device_count() > 1))
+    rows = [line.split() for line in done.stdout.split("\n") if " GPU" in line and "%" in line]
+    assert len(rows) == 4 * (1 + (torch.cuda.device_count() > 1)), done.stdout + done.stderr
+    assert all(float(row[-4]) > 50 for row in rows), "launches"
     assert json.loads(done.stdout.strip().split("\n")[-1])["ours, 1 GPU: training"] > 0
