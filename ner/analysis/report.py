@@ -16,7 +16,7 @@ from ner.analysis.transfer import transfer_part
 from ner.data import survey
 from ner.evaluation import board
 from ner.files import write_whole
-from ner.options import Options, UserError, as_recipe, resolve
+from ner.options import Options, UserError, as_recipe, resolve, with_role
 
 FEWEST_WORDS = 20  # per bin of a reliability diagram
 
@@ -44,8 +44,9 @@ def differences(runs: Sequence[ReportedRun], rows: Matrix, langs: Sequence[str])
 
 def differ_in_options(run: ReportedRun, base: ReportedRun) -> bool:
     """Whether they learned from the same sentences, and how is all that differs."""
-    return not run.has_target_text and not base.has_target_text and all(
-        run.options[name] == base.options[name] for name in ("train_langs", "num_train_sentences", "exclude"))
+    data = [{**with_role(one.options, "of_data"), **{name: one.options[name] for name in (
+        "train_langs", "num_train_sentences", "exclude")}} for one in (run, base)]
+    return not run.has_target_text and not base.has_target_text and data[0] == data[1]
 
 
 def files_of_test(a: ReportedRun, b: ReportedRun, lang: str) -> tuple[list[Path], list[Path]]:
@@ -134,7 +135,8 @@ def difference_part(runs: Sequence[ReportedRun], rows: Matrix, langs: Sequence[s
              if row else [what, lang, "other test sentences", DASH, DASH] for what, lang, row in found]
     return "\n".join(["## Differences\n", "Both models on the same test sentences: difference in F1 (points) with "
                       "95 % interval, and two-sided p of the paired bootstrap and of approximate randomisation; of "
-                      "several seeds, the mean over those that both have.\n",
+                      "several seeds, the mean over those that both have (if there are none, over all). The seeds "
+                      "are taken as given: other seeds may differ by more.\n",
                       markdown_table(["", "language", "difference", "p bootstrap", "p randomisation"], cells),
                       notes.gains([(what, lang, row) for what, lang, row in found if row])])
 

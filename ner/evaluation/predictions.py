@@ -114,10 +114,11 @@ def difference(a: list[TaggedSentence], b: list[TaggedSentence]) -> str:
 
 
 def files_of(run: Path) -> dict[str, list[Path]]:
-    """SPLIT.LANG -> file, in order of name; of a folder of several seeds the file of each, where all have it.
-    UserError if the run has none."""
+    """SPLIT.LANG -> file, in order of name; of a folder of several seeds the file of each that has any, where all these
+    have it. UserError if the run has none."""
     folders = [run] if any(run.glob("predictions/*.*.tsv")) else sorted(run.glob("seed-*"))
     found = [{path.stem: path for path in sorted(folder.glob("predictions/*.*.tsv"))} for folder in folders]
+    found = [files for files in found if files]
     files = {name: [one[name] for one in found] for name in (found or [{}])[0] if all(name in one for one in found)}
     if not files:
         raise UserError(f"{run}: holds no predictions; expected the folder of a finished run or of evaluate.py score")

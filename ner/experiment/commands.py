@@ -97,7 +97,7 @@ def parser(description: str) -> Parser:
                         help="a study, any folder of runs, or one run; REPORT.md is written there")
     compare = add("compare", "test whether two runs differ on the same sentences")
     for name in "ab":
-        compare.add_argument(name, metavar=name.upper(), help="folder of a run that has predictions/")
+        compare.add_argument(name, metavar=name.upper(), help="folder of a run that has predictions/, or of its seeds")
     return result
 
 

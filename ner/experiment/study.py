@@ -13,7 +13,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -42,6 +42,10 @@ def run(recipe: Mapping, source: str = "") -> None:
     planned = [one._replace(options=replace(one.options, teacher=str(folder / one.teacher))) if one.teacher else one
                for one in planned]
     check_folder(folder)
+    for group in {one.group for one in planned if one.group}:
+        if (folder / group / "config.yaml").exists():
+            raise UserError(f"{folder / group}: holds a single run, but has several seeds now; remove it or name "
+                            f"another output_dir")
     from ner.experiment import seeds, teacher  # these import torch, so only after the checks
     from ner.training import machine
 
@@ -91,19 +95,23 @@ def train_all(planned: Sequence[Planned], folder: Path, done: dict[str, dict | N
                 skipped, begun, ours = broadcast_object_list(
                     state_of(folder, one, bool(done[one.name]), held) if leader else [None] * 3)
                 if skipped:
-                    if one.teacher in new:  # trained only now
+                    if leader and one.teacher in new:  # trained only now
                         teacher.check_same(place_of, done[one.name] or {}, one.options)
                     tell(leader, f"{place} is finished")
                 elif not ours:
                     left.append((number, one))
                     continue
                 else:
-                    tell(leader, f"\n{place}, {time_left(costs.values(), done.values())}")
+                    others = {other.name for _, other in left}
+                    own = [cost for name, cost in costs.items() if name not in others]
+                    tell(leader, f"\n{place}, {time_left(own, done.values())}")
                     machine.forget_peak_memory()
                     options = replace(one.options, output_dir=str(place_of), resume=begun)
                     try:
                         done[one.name] = experiment.run(options, place_of, place_of.name, claimed=True)
                     except UserError as error:
+                        with suppress(OSError):
+                            place_of.rmdir()  # if nothing is in it
                         raise UserError(f"{place}: {error}") from None
                     except Stopped as stop:
                         stop.args = (f"{place}: {stop}, or repeat the same command to continue the study",)
@@ -118,13 +126,13 @@ def train_all(planned: Sequence[Planned], folder: Path, done: dict[str, dict | N
 
 
 def state_of(folder: Path, one: Planned, done: bool, held: ExitStack) -> list[bool]:
-    """Whether a run is finished; whether it has begun; whether it is ours, until `held` is closed: its teacher is
-    finished, and no other process is at work on it."""
+    """Whether a run is finished; whether it has begun; whether it is ours, until `held` is closed. It is neither
+    finished nor ours before its teacher is finished, and not ours while another process is at work on it."""
     own = folder / one.name
-    if done and not (own / "checkpoints").exists():  # else it was killed during clean-up
-        return [True, True, False]
     if one.teacher and not is_finished(folder / one.teacher):
         return [False, False, False]
+    if done and not (own / "checkpoints").exists():  # else it was killed during clean-up
+        return [True, True, False]
     own.mkdir(parents=True, exist_ok=True)
     return [False, (own / "config.yaml").exists(), claim(own, held)]
 

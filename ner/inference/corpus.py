@@ -37,7 +37,7 @@ def tag_corpus(tagger: Tagger, shards: list[Shard], folder: Path, column: str | 
     cannot be read, a folder of another job and, if `strict`, the first row that cannot be tagged."""
     claim(folder, job_of(tagger, column, form), shards, rank)
     mine = [shard for shard in shards[rank::processes] if not finished(folder, shard, form)]
-    shares = shares_of(mine)
+    shares = shares_of(mine, shards)
     with tqdm(unit=" rows", mininterval=1, file=sys.stderr) as bar:
         stream = ahead(prepared(tagger, mine, column))
         for shard, before, share in zip(mine, accumulate(shares, initial=0.0), shares, strict=False):
@@ -78,10 +78,11 @@ def tag_shard(tagger: Tagger, shard: Shard, parts: Iterator[tuple[Block, Prepare
             "entities": dict(sorted(types.items())), "errors": wrong}
 
 
-def shares_of(shards: list[Shard]) -> list[float]:
-    """The share of each in the bytes of all; those of one file are counted as equal."""
+def shares_of(mine: list[Shard], shards: list[Shard]) -> list[float]:
+    """The share of each in the bytes of all that are `mine`. A file that is divided into several `shards` counts as
+    divided equally."""
     parts = Counter(shard.path for shard in shards)
-    sizes = [(shard.size or 1) / parts[shard.path] for shard in shards]
+    sizes = [(shard.size or 1) / parts[shard.path] for shard in mine]
     total = sum(sizes)
     return [size / total for size in sizes]
 

@@ -326,6 +326,7 @@ def test_comparing_the_seeds_of_two_runs(tmp_path, capsys):
     (row,) = compare.compare(tmp_path / "a", tmp_path / "b")
     assert (row["f1_a"], row["f1_b"], row["difference"]) == (pytest.approx(0.7), pytest.approx(0.4), pytest.approx(0.3))
     assert row["sentences"] == 60 and row["p"] < 0.001 and row["p_randomisation"] < 0.001
+    (tmp_path / "a" / "seed-9").mkdir()  # not finished
     (row,) = compare.compare(tmp_path / "a", tmp_path / "b" / "seed-0")
     assert row["difference"] == pytest.approx(0.3) and row["p_randomisation"] is None
     assert script.main(["compare", str(tmp_path / "a"), str(tmp_path / "b" / "seed-0")]) == 0
@@ -379,6 +380,9 @@ def test_the_report_compares_seeds_that_both_have_and_runs_that_differ_in_option
     write_run(tmp_path / "de" / "seed-42", fake_results("de"), {"test.fr.tsv": PREDICTED_B * 30})
     for name, like in (("all", "all"), ("de-slow", "de"), ("fr", "fr"), ("fr-250", "fr-250")):
         write_run(tmp_path / name, fake_results(like), {"test.fr.tsv": PREDICTED_A * 30})
+    tenth = fake_results("de")
+    tenth["options"]["fractions"] = {**tenth["options"]["fractions"], "de": 0.06}
+    write_run(tmp_path / "de-tenth", tenth, {"test.fr.tsv": PREDICTED_A * 30})
     report.write_report(tmp_path, {})
     text = (tmp_path / "REPORT.md").read_text()
     found = rows_under(text, "Differences")

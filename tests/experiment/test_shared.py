@@ -11,6 +11,8 @@ import yaml
 
 from ner.experiment import study
 from ner.experiment.folder import claim
+from ner.experiment.plan import Planned
+from ner.options import Options
 from ner.training import checkpoint
 from tests.helpers import doubles, runs
 from tests.helpers.paths import ROOT
@@ -44,6 +46,19 @@ def test_without_locks_nobody_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", no_locks)
     with ExitStack() as held:
         assert claim(tmp_path, held) and claim(tmp_path, held)
+
+
+def test_a_run_waits_for_its_teacher_even_if_it_is_finished(tmp_path):
+    """Its teacher was removed and is trained again, by us or by another process."""
+    student = Planned("s", Options(), teacher="t")
+    (tmp_path / "s").mkdir()
+    with ExitStack() as held:
+        assert study.state_of(tmp_path, student, True, held) == [False, False, False]
+        (tmp_path / "t").mkdir()
+        (tmp_path / "t" / "results.json").write_text("{}")
+        assert study.state_of(tmp_path, student, True, held) == [True, True, False]
+        assert study.state_of(tmp_path, student, False, held) == [False, False, True]
+        assert study.state_of(tmp_path, student, False, held) == [False, False, False], "it is taken"
 
 
 @pytest.mark.slow

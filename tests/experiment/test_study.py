@@ -243,6 +243,25 @@ def test_seeds_are_summed_up(tmp_path, pretend):
 
 
 @pytest.mark.slow
+def test_a_run_is_not_replaced_by_its_seeds(tmp_path, pretend, capsys):
+    """A study that had one seed and now has two: the finished run stays as it is."""
+    assert script.main(recipe_in(tmp_path, "runs: {a: {epochs: 1}}")) == 0
+    before = (tmp_path / "out" / "a" / "results.json").read_text()
+    assert script.main(recipe_in(tmp_path, "runs: {a: {epochs: 1, seeds: [1, 2]}}")) == 2
+    assert capsys.readouterr().err.endswith("out/a: holds a single run, but has several seeds now; remove it or name "
+                                            "another output_dir\n")
+    assert (tmp_path / "out" / "a" / "results.json").read_text() == before
+
+
+def test_a_mistake_leaves_no_empty_folder(tmp_path, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise UserError("max_length: too much")
+
+    doubles.replace(monkeypatch, "run", refuse)
+    assert script.main(recipe_in(tmp_path, "runs: {a: {epochs: 1}}")) == 2
+    assert "a: max_length: too much" in capsys.readouterr().err and not (tmp_path / "out" / "a").exists()
+
+
 def test_results_that_cannot_be_read_end_in_one_sentence(tmp_path, pretend, capsys):
     argv = recipe_in(tmp_path, "seeds: [1, 2]\n")
     assert script.main(argv) == 0

@@ -154,7 +154,8 @@ def test_the_bar_says_words_a_second_and_the_time_left():
 
 def test_files_count_by_their_size_and_parts_of_one_file_alike():
     one, other = (shards.Shard(Path(name), "txt", name, size) for name, size in (("a", 300), ("b", 100)))
-    assert corpus.shares_of([one, other, other]) == [0.75, 0.125, 0.125]
+    assert corpus.shares_of([one, other, other], [one, other, other]) == [0.75, 0.125, 0.125]
+    assert corpus.shares_of([one, other], [one, other, other, one, one]) == [2 / 3, 1 / 3]
 
 
 def test_row_groups_are_divided():
