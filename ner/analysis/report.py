@@ -98,7 +98,7 @@ def matrix_part(rows: Matrix, langs: Sequence[str], drawn: dict) -> str:
     theirs = notes.published(rows, langs)
     shown = {"test F1 with 95 % interval": ours} | ({notes.PUBLISHED_NAME: theirs} if theirs else {})
     parts = ["## F1 by training and test language\n", "Micro F1 on the test sets in points, with 95 % bootstrap "
-             "intervals over sentences. `each`: trained only on the language of the test set.\n",
+             f"intervals over sentences. `each`: trained only on the language of the test set.{seeds_text(rows)}\n",
              markdown_table(["fine-tuned on", *langs],
                             [[label, *map(points, row.values())] for label, row in ours.items()])]
     parts.append(argmax_part(rows, langs))
@@ -109,6 +109,13 @@ def matrix_part(rows: Matrix, langs: Sequence[str], drawn: dict) -> str:
         parts.append(notes.against_published(ours, theirs, langs))
         parts.append(notes.why(rows, ours, theirs, langs))
     return "\n".join(parts)
+
+
+def seeds_text(rows: Matrix) -> str:
+    several = {run.name: len(run.options["seeds"]) for row in rows.values() for run in row.values()
+               if run and run.options.get("seeds")}
+    return (f" Means over seeds: {', '.join(f'{name} ({count})' for name, count in several.items())}; the others have "
+            "one." if several else "")
 
 
 def argmax_part(rows: Matrix, langs: Sequence[str]) -> str:

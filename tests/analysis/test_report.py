@@ -389,7 +389,7 @@ def test_the_report_compares_seeds_that_both_have_and_runs_that_differ_in_option
     assert [name for name in found if " − " in name] == ["each − de", "all − de", "all − each", "de-slow − de"]
     assert all(found[name][0] == "fr" and found[name][1].startswith("+60.0 (+5")
                for name in ("all − de", "de-slow − de"))
-    assert "- de-slow − de: better on fr" in text
+    assert "- de-slow − de: better on fr" in text and " Means over seeds: de (2); the others have one." in text
 
 
 def test_rows_tested_on_other_sentences_are_marked(tmp_path):
