@@ -54,7 +54,7 @@ def export(trained: Trained, folder: Path, sentences: Iterable[list[str]], test:
         exported = load(str(new), accelerator)._replace(options=trained.options)
         scored["after"] = scored_rows(exported, test, accelerator)[1]
         sizes.append(megabytes(new))
-        for path in onnx_files(new, exported, int8) if onnx or int8 else ():
+        for path in onnx_files(new, int8) if onnx or int8 else ():
             model: Any = onnx_file.OnnxModel(path, exported.model)
             scored[path.name] = scored_rows(exported._replace(model=model), test, accelerator)[1]
             sizes.append(round(path.stat().st_size / 1e6, 1))
@@ -67,9 +67,8 @@ def export(trained: Trained, folder: Path, sentences: Iterable[list[str]], test:
     return report
 
 
-def onnx_files(folder: Path, exported: Trained, int8: bool) -> list[Path]:
-    config = exported.model.config
-    path = onnx_file.write(folder, config.max_position_embeddings - config.pad_token_id - 1)
+def onnx_files(folder: Path, int8: bool) -> list[Path]:
+    path = onnx_file.write(folder)
     return [path, onnx_file.write_int8(path)] if int8 else [path]
 
 

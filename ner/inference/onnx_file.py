@@ -41,14 +41,14 @@ class Logits(nn.Module):
         return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
 
 
-def write(folder: Path, longest: int) -> Path:
-    """Write model.onnx into a model folder, in float32. longest: subwords per row."""
+def write(folder: Path) -> Path:
+    """Write model.onnx into a model folder, in float32."""
     model = AutoModelForTokenClassification.from_pretrained(folder, dtype=torch.float32)
     ids = torch.full((2, 4), model.config.pad_token_id + 1)
-    size = {0: torch.export.Dim("batch", min=1), 1: torch.export.Dim("length", min=1, max=longest)}
+    sizes = {0: "batch", 1: "length"}
     with quiet():
         torch.onnx.export(Logits(model).eval(), (ids, torch.ones_like(ids)), folder / ONNX, input_names=INPUTS,
-                          output_names=[OUTPUT], dynamic_shapes=dict.fromkeys(INPUTS, size), dynamo=True,
+                          output_names=[OUTPUT], dynamic_shapes=dict.fromkeys(INPUTS, sizes), dynamo=True,
                           external_data=False, verbose=False)
     return folder / ONNX
 
