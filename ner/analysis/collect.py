@@ -54,8 +54,13 @@ def collect(folder: Path, planned: Mapping[str, Options]) -> list[ReportedRun]:
         results = read_results(path / "results.json")
         name = path.relative_to(folder).as_posix() if path != folder else folder.resolve().name
         found[name] = ReportedRun(name, path, results["options"], results)
-    order = {name: ReportedRun(name, folder / name, as_recipe(options), None) for name, options in planned.items()
-             if not (folder / name).parent.joinpath("results.json").is_file()}  # there, seeds are summarised
+    order = {}
+    for name, options in planned.items():
+        group = Path(name).parent.as_posix()
+        if group in found:  # it sums up the seeds, and takes the place of the first
+            order[group] = found[group]
+        elif not (folder / group / "results.json").is_file():
+            order[name] = ReportedRun(name, folder / name, as_recipe(options), None)
     runs = list((order | found).values())
     if not runs:
         raise UserError(f"{folder}: found no run; expected a folder of runs, each with results.json")

@@ -226,6 +226,10 @@ def test_results_of_several_seeds_show_their_deviation_and_hide_the_single_runs(
     write_run(tmp_path / "de", whole)
     write_run(tmp_path / "de" / "seed-1", fake_results("de"))
     assert [run.name for run in report.collect(tmp_path, {"de/seed-1": resolve({})})] == ["de"]
+    write_run(tmp_path / "a", fake_results("all"))
+    in_order = {name: resolve({}) for name in ("fr", "de/seed-1", "de/seed-2", "a")}
+    assert [run.name for run in report.collect(tmp_path, in_order)] == ["fr", "de", "a"]
+    shutil.rmtree(tmp_path / "a")
     report.write_report(tmp_path, {})
     assert rows_under((tmp_path / "REPORT.md").read_text(), "All runs")["de"][2] == "85.9 ± 0.4 (84.6–87.2)"
 
