@@ -134,7 +134,8 @@ def state_of(folder: Path, one: Planned, done: bool, held: ExitStack) -> list[bo
     if done and not (own / "checkpoints").exists():  # else it was killed during clean-up
         return [True, True, False]
     own.mkdir(parents=True, exist_ok=True)
-    return [False, (own / "config.yaml").exists(), claim(own, held)]
+    ours = claim(own, held)  # first, so that nobody begins the run after we looked
+    return [False, (own / "config.yaml").exists(), ours]
 
 
 def tell(leader: bool, line: str) -> None:
