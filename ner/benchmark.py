@@ -186,12 +186,10 @@ def scale(args) -> dict:
 def tagging(args) -> dict:
     """All arms that tag, in turns; prints the table and returns our rates over the best pipeline's."""
     from ner.data import corpora, text
-    from ner.training import machine
 
     rows = corpora.load(arms.options_of(args, fraction=1), {"test": ["de"]})[0]["test"]["de"]
     args.texts = [" ".join(tokens) for tokens in rows["tokens"]][: args.sentences]
-    left_out = {*([] if args.small else ["ours, exported"]), *([] if machine.cpu_multiplies_bf16() else ["ours, bf16"])}
-    parts: dict[str, list[tag_arms.Part]] = {arm: [] for arm in tag_arms.RUNS if arm not in left_out}
+    parts: dict[str, list[tag_arms.Part]] = {arm: [] for arm in tag_arms.possible(args)}
     words = sum(len(text.split_words(one)) for one in args.texts)
     with ExitStack() as running:
         turns = {arm: running.enter_context(process(arm, args, tag_arms.RUNS))[1] for arm in parts}
@@ -270,7 +268,8 @@ def main(argv: list[str]) -> int:
                         help="measure growth with number and length of sentences instead")
     parser.add_argument("--tag", metavar="RUN_OR_MODEL",
                         help="measure tagging with this model instead, in fp32 and, where the CPU has it, bf16")
-    parser.add_argument("--small", metavar="MODEL", help="with --tag: the same model after evaluate.py export")
+    parser.add_argument("--small", metavar="MODEL",
+                        help="with --tag: the same model after evaluate.py export, and its ONNX files if there are any")
     parser.add_argument("--gpu", action="store_true", help="measure on one GPU and on all of them instead")
     args = parser.parse_args(argv, argparse.Namespace(subwords=None))
     if args.small and not args.tag:

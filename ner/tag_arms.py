@@ -6,10 +6,13 @@ An arm waits for its turn as in ner/arms.py, and reports a `Part` after each.
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 PARTS = 5  # turns, each with every fifth text
 BATCHES = (1, 8, 32, 128)
+FILES = {"ours, exported": "config.json", "ours, exported, bf16": "config.json", "ours, ONNX": "model.onnx",
+         "ours, ONNX int8": "model.int8.onnx"}  # that an arm needs in the exported model's folder
 
 
 class Part(NamedTuple):
@@ -39,14 +42,19 @@ def turns(texts: Sequence[str], entities: Callable[[list[str]], int], report: Ca
         report(Part(time.perf_counter() - started, found, machine.peak_memory_mib(torch.device("cpu"))))
 
 
-def ours(args, report, precision: str, small: bool = False) -> None:
-    """`Tagger`, without the threads that ``evaluate.py tag --input`` has for reading and writing."""
+def ours(args, report, precision: str, small: bool = False, onnx: str | None = None) -> None:
+    """`Tagger`, without the threads that ``evaluate.py tag --input`` has for reading and writing. `onnx`: a file in the
+    small model's folder, which ONNX Runtime computes."""
     from accelerate import Accelerator
 
+    from ner.inference import onnx_file
     from ner.inference.tagger import Tagger
 
     tagger = Tagger(args.small if small else args.tag)
     tagger.accelerator = Accelerator(cpu=True, mixed_precision=precision)  # instead of what suits the machine
+    if onnx:
+        model: Any = onnx_file.OnnxModel(Path(args.small) / onnx, tagger.trained.model)
+        tagger.trained = tagger.trained._replace(model=model)
     turns(args.texts, lambda texts: sum(map(len, tagger({"text": texts})["entities"])), report)
 
 
@@ -67,5 +75,16 @@ def pipeline(args, report, batch: int, by_length: bool = False) -> None:
 
 RUNS = {"ours": partial(ours, precision="no"), "ours, bf16": partial(ours, precision="bf16"),
         "ours, exported": partial(ours, precision="no", small=True),
+        "ours, exported, bf16": partial(ours, precision="bf16", small=True),
+        "ours, ONNX": partial(ours, precision="no", small=True, onnx="model.onnx"),
+        "ours, ONNX int8": partial(ours, precision="no", small=True, onnx="model.int8.onnx"),
         **{f"pipeline, batch {size}": partial(pipeline, batch=size) for size in BATCHES},
         f"pipeline, batch {BATCHES[-1]}, sorted": partial(pipeline, batch=BATCHES[-1], by_length=True)}
+
+
+def possible(args) -> list[str]:
+    """The arms that can run here: bf16 where the CPU multiplies it, and what ``evaluate.py export`` has written."""
+    from ner.training import machine
+
+    arms = RUNS if machine.cpu_multiplies_bf16() else [arm for arm in RUNS if not arm.endswith("bf16")]
+    return [arm for arm in arms if arm not in FILES or args.small and (Path(args.small) / FILES[arm]).is_file()]

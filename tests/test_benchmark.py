@@ -12,9 +12,11 @@ import sys
 
 import pytest
 
+import evaluate
 from ner import benchmark, tag_arms
 from ner.arms import Step
 from ner.options import UserError
+from ner.training import machine
 from tests.helpers import runs
 from tests.helpers.paths import ROOT
 
@@ -96,17 +98,20 @@ def test_all_arms_for_real(capsys):
 def test_all_arms_that_tag_for_real(capsys, tmp_path):
     """A run of the small encoder on the built-in corpus: everybody tags the same texts, in fp32 and sorted or not with
     the same result, and the ratio is to the fastest pipeline."""
-    run = tmp_path / "run"
+    pytest.importorskip("onnxruntime")
+    run, small = tmp_path / "run", tmp_path / "small"
     assert runs.run_script(runs.arguments(runs.make_recipe(tmp_path), run))[0] == 0
-    assert benchmark.main([f"--tag={run}", f"--small={run / 'model'}", f"--data_dir={tmp_path / 'data'}"]) == 0
+    assert evaluate.main(["export", str(run), f"--output={small}", "--int8"]) == 0
+    capsys.readouterr()
+    assert benchmark.main([f"--tag={run}", f"--small={small}", f"--data_dir={tmp_path / 'data'}"]) == 0
     header, *table, last, ratios = capsys.readouterr().out.strip().split("\n")
     assert header.split() == ["words/s", "ratio", "entities", "memory", "MiB"]
     rows = {line[:27].strip(): line[27:].split() for line in table}
-    assert set(rows) - {"ours, bf16"} == set(tag_arms.RUNS) - {"ours, bf16"}
+    assert [arm for arm in rows if not arm.endswith("bf16")] == [a for a in tag_arms.RUNS if not a.endswith("bf16")]
     best = max(float(row[0]) for arm, row in rows.items() if arm.startswith("pipeline"))
     assert json.loads(ratios)["ours"] == pytest.approx(float(rows["ours"][0]) / best, rel=0.1)
     assert {rows[arm][2] for arm in rows if arm.startswith("pipeline")} == {rows["pipeline, batch 1"][2]}
-    assert rows["ours"][2] == rows["ours, exported"][2]
+    assert rows["ours"][2] == rows["ours, exported"][2] == rows["ours, ONNX"][2]
     assert last.startswith("12 German texts, ")
 
 
@@ -114,6 +119,19 @@ def test_parts_are_all_texts_once():
     texts = list(map(str, range(13)))
     parts = [tag_arms.part(texts, number) for number in range(tag_arms.PARTS)]
     assert parts[0] == ["0", "5", "10"] and sorted(itertools.chain(*parts), key=int) == texts
+
+
+def test_arms_that_tag_need_their_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "cpu_multiplies_bf16", lambda: False)
+    always = [arm for arm in tag_arms.RUNS if arm == "ours" or arm.startswith("pipeline")]
+    assert tag_arms.possible(argparse.Namespace(small=None)) == always
+    (tmp_path / "config.json").touch()
+    exported = tag_arms.possible(argparse.Namespace(small=str(tmp_path)))
+    assert sorted(exported) == sorted([*always, "ours, exported"])
+    for name in ("model.onnx", "model.int8.onnx"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(machine, "cpu_multiplies_bf16", lambda: True)
+    assert tag_arms.possible(argparse.Namespace(small=str(tmp_path))) == list(tag_arms.RUNS)
 
 
 def test_small_needs_tag(capsys):

@@ -79,43 +79,32 @@ def train_all(planned: Sequence[Planned], folder: Path, done: dict[str, dict | N
     """Train the runs that are not `done`, or wait until another process has; their results are added to it."""
     from accelerate.utils import broadcast_object_list
 
-    from ner.experiment import experiment, teacher
-    from ner.training import machine
+    from ner.experiment import teacher
 
     new = {name for name in done if not done[name]}
     waiting, told = list(enumerate(planned, 1)), False
     while waiting:
         left = []  # for later: others are at work on them, or on their teachers
         for number, one in waiting:
-            place_of = folder / one.name
-            place = f"run {number} of {len(planned)}: {place_of}"
-            done[one.name] = done[one.name] or finished(place_of, one.options)
+            own = folder / one.name
+            place = f"run {number} of {len(planned)}: {own}"
+            done[one.name] = done[one.name] or finished(own, one.options)
             with ExitStack() as held:
                 # The main process decides for all: on a shared disk, other machines may see an older state.
                 skipped, begun, ours = broadcast_object_list(
                     state_of(folder, one, bool(done[one.name]), held) if leader else [None] * 3)
                 if skipped:
                     if leader and one.teacher in new:  # trained only now
-                        teacher.check_same(place_of, done[one.name] or {}, one.options)
+                        teacher.check_same(own, done[one.name] or {}, one.options)
                     tell(leader, f"{place} is finished")
                 elif not ours:
                     left.append((number, one))
                     continue
                 else:
                     others = {other.name for _, other in left}
-                    own = [cost for name, cost in costs.items() if name not in others]
-                    tell(leader, f"\n{place}, {time_left(own, done.values())}")
-                    machine.forget_peak_memory()
-                    options = replace(one.options, output_dir=str(place_of), resume=begun)
-                    try:
-                        done[one.name] = experiment.run(options, place_of, place_of.name, claimed=True)
-                    except UserError as error:
-                        with suppress(OSError):
-                            place_of.rmdir()  # if nothing is in it
-                        raise UserError(f"{place}: {error}") from None
-                    except Stopped as stop:
-                        stop.args = (f"{place}: {stop}, or repeat the same command to continue the study",)
-                        raise
+                    ahead = [cost for name, cost in costs.items() if name not in others]
+                    tell(leader, f"\n{place}, {time_left(ahead, done.values())}")
+                    done[one.name] = train_one(replace(one.options, output_dir=str(own), resume=begun), own, place)
             costs.pop(one.name, None)
         if left and len(left) == len(waiting):
             if not told:
@@ -123,6 +112,23 @@ def train_all(planned: Sequence[Planned], folder: Path, done: dict[str, dict | N
                 told = True
             time.sleep(PAUSE)
         waiting = left
+
+
+def train_one(options: Options, folder: Path, place: str) -> dict:
+    """Train and test a run in its folder, which is ours; its results. `place` begins what errors and stops say."""
+    from ner.experiment import experiment
+    from ner.training import machine
+
+    machine.forget_peak_memory()
+    try:
+        return experiment.run(options, folder, folder.name, claimed=True)
+    except UserError as error:
+        with suppress(OSError):
+            folder.rmdir()  # if nothing is in it
+        raise UserError(f"{place}: {error}") from None
+    except Stopped as stop:
+        stop.args = (f"{place}: {stop}, or repeat the same command to continue the study",)
+        raise
 
 
 def state_of(folder: Path, one: Planned, done: bool, held: ExitStack) -> list[bool]:

@@ -15,6 +15,8 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
 from ner.data import alignment
+from ner.evaluation.per_language import Scored
+from ner.evaluation.predict import Predictions
 from ner.inference import export, trim
 from ner.inference.trained import load, options_of
 from ner.options import Options, as_recipe
@@ -53,6 +55,14 @@ def test_every_tenth():
     nine, tenth = trim.every_tenth([[f"w{number}", "x"] for number in range(1, 22)])
     assert tenth == Counter({"x": 2, "w10": 1, "w20": 1})
     assert nine["x"] == 19 and nine.total() + tenth.total() == 42
+
+
+def test_other_tags_are_counted_over_all_languages():
+    none = np.zeros(0)
+    before, after = ({lang: Scored({}, Predictions(np.array(labels), none, none, none), none)
+                      for lang, labels in found.items()} for found in ({"de": [0, 1, 2], "fr": [0, 0]},
+                                                                       {"de": [0, 2, 1], "fr": [0, 1]}))
+    assert export.other_tags(before, before) == 0 and export.other_tags(after, before) == 3
 
 
 def test_words_that_are_split_otherwise_count_as_often_as_they_occur():
