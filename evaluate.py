@@ -32,12 +32,13 @@ def with_data(trained, args):
     return trained._replace(options=options), langs
 
 
-def scored_split(args, suffix: str, types: dict[str, str] | None = None, decode: str | None = None):
+def scored_split(args, suffix: str, decode: str | None = None):
     """What score and errors have in common: choose a folder (default: NAME-suffix), load the model, score the split."""
     from ner.experiment.folder import check_folder, new_folder
-    from ner.inference.trained import load, options_of, score
+    from ner.inference.trained import load, options_of, score, type_map
     from ner.training import machine
 
+    types = type_map(args.map)
     accelerator = machine.accelerator(replace(options_of(args.model), device=args.device))
     name = Path(args.model).name
     folder = Path(args.output_dir) if args.output_dir else new_folder(f"{name}-{suffix}")
@@ -45,7 +46,8 @@ def scored_split(args, suffix: str, types: dict[str, str] | None = None, decode:
     trained, langs = with_data(load(args.model, accelerator, args.model_revision), args)
     trained = trained._replace(options=replace(trained.options, decode=decode or trained.options.decode))
     languages, scored = score(trained, langs, args.split, accelerator, types)
-    return accelerator, name, folder, trained, languages, scored
+    head = f"{args.split}, mapped: {' '.join(args.map)}" if types else args.split
+    return accelerator, name, folder, trained, languages, scored, head
 
 
 def run_score(args) -> None:
@@ -55,17 +57,15 @@ def run_score(args) -> None:
     from ner.inference.trained import type_map
     from ner.training import machine
 
-    types = type_map(args.map)
-    accelerator, name, folder, trained, languages, scored = scored_split(args, args.split, types, args.decode)
+    accelerator, name, folder, trained, languages, scored, head = scored_split(args, args.split, args.decode)
     if accelerator.is_main_process:
-        head = f"{args.split}, mapped: {' '.join(args.map)}" if types else args.split
         print(f"{head}\n{f1_table(scored)}")
         for lang, item in scored.items():
             tagged = predictions.sentences(languages[lang], item.predictions, trained.tags)
             predictions.write_predictions(folder / "predictions" / f"{args.split}.{lang}.tsv", tagged)
         write_results(folder, {"name": name, "options": as_recipe(trained.options), "versions": machine.versions(),
-                               "machine": machine.setting(accelerator), **({"mapped": types} if types else {}),
-                               "eval": {args.split: results_of(scored)}})
+                               "machine": machine.setting(accelerator), "eval": {args.split: results_of(scored)},
+                               **({"mapped": type_map(args.map)} if args.map else {})})
         print(f"\n{folder}: results.json, predictions/")
     accelerator.end_training()
 
@@ -211,11 +211,11 @@ def run_errors(args) -> None:
 
     if args.sentences < 0:
         raise UserError(f"--sentences: expected at least 0, found {args.sentences}")
-    accelerator, name, folder, trained, languages, scored = scored_split(args, "errors")
+    accelerator, name, folder, trained, languages, scored, head = scored_split(args, "errors")
     if accelerator.is_main_process:
         analyses = {lang: errors.analyse(languages[lang], scored[lang].predictions, trained.tags, trained.tokenizer)
                     for lang in languages}
-        errors.write_errors(folder, f"Errors of {name}, {args.split}", args.split, analyses, trained.tags,
+        errors.write_errors(folder, f"Errors of {name}, {head}", args.split, analyses, trained.tags,
                             args.contains, args.sentences)
         for lang, one in analyses.items():
             print(f"{lang}\n{errors.columns(kinds.KINDS_HEADER, one.kinds)}\n")

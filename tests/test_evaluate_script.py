@@ -185,6 +185,16 @@ def test_score_data_with_other_types(run, tmp_path, capsys):
     assert read(tmp_path / "p")["eval"]["test"]["de"]["entities"] == 1
 
 
+def test_errors_of_data_with_other_types(run, tmp_path, capsys):
+    data = write_data(tmp_path / "data", "de", "validation", OTHER_TYPES)
+    pairs = ["MISC=O", "PERSON=PER", "ARTIST=PER", "GPE=LOC"]
+    out = tmp_path / "o"
+    status = call(capsys, "errors", run, "--data_dir", data, "--langs", "de", "--output_dir", out, "--map", *pairs)[0]
+    page = (out / "errors.html").read_text()
+    assert status == 0 and "validation, mapped: MISC=O PERSON=PER ARTIST=PER GPE=LOC</h1>" in page
+    assert "PERSON<" not in page and "ARTIST<" not in page
+
+
 def test_score_refuses_a_map_with_unknown_types(run, tmp_path, capsys):
     data = write_data(tmp_path / "data", "de", sentences=OTHER_TYPES)
     arguments = ("score", run, "--data_dir", data, "--langs", "de", "--output_dir", tmp_path / "o", "--map")

@@ -19,9 +19,7 @@ def parser(description: str) -> Parser:
     score = add("score", "score a model on one split of a data set, per language")
     add_model(score)
     add_data(score)
-    score.add_argument("--map", metavar="TYPE=TYPE ...", nargs="+", default=[],
-                       help="types of the data and the model's names for them, or O for no entity, as MISC=O "
-                            "PERSON=PER [default: none]")
+    add_map(score)
     score.add_argument("--decode", metavar="TEXT", choices=CHOICES["decode"],
                        help=f"{FIELDS['decode'].metadata['help']} [default: the run's]")
     score.add_argument("--output_dir", metavar="TEXT",
@@ -79,6 +77,7 @@ def parser(description: str) -> Parser:
     errors = add("errors", "show where a model is wrong: tables, plots, an HTML page")
     add_model(errors)
     add_data(errors, split="validation")
+    add_map(errors)
     errors.add_argument("--contains", metavar="TEXT",
                         help="list only sentences that contain this text, for example '('")
     errors.add_argument("--sentences", type=int, metavar="N", default=100,
@@ -129,3 +128,9 @@ def add_data(command: argparse.ArgumentParser, split: str = "test", what: str = 
                          help=f"languages to {what}" + (" [default: eval_langs]" if what != "tag" else ""))
     command.add_argument("--split", metavar="TEXT", default=split, choices=["train", "validation", "test"],
                          help=f"train, validation or test [default: {split}]")
+
+
+def add_map(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--map", metavar="TYPE=TYPE ...", nargs="+", default=[],
+                         help="types of the data and the model's names for them, or O for no entity, as MISC=O "
+                              "PERSON=PER [default: none]")
