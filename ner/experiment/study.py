@@ -76,7 +76,8 @@ def run(recipe: Mapping, source: str = "") -> None:
 
 def train_all(planned: Sequence[Planned], folder: Path, done: dict[str, dict | None], costs: dict[str, float],
               leader: bool) -> None:
-    """Train the runs that are not `done`, or wait until another process has; their results are added to it."""
+    """Train the runs that are not `done`, or wait until another process has; their results are added to it. In the
+    order of the recipe; once a run has to wait for another process, the longest first, so that all end together."""
     from accelerate.utils import broadcast_object_list
 
     from ner.experiment import teacher
@@ -85,7 +86,7 @@ def train_all(planned: Sequence[Planned], folder: Path, done: dict[str, dict | N
     waiting, told = list(enumerate(planned, 1)), False
     while waiting:
         left = []  # for later: others are at work on them, or on their teachers
-        for number, one in waiting:
+        for after, (number, one) in enumerate(waiting, 1):
             own = folder / one.name
             place = f"run {number} of {len(planned)}: {own}"
             done[one.name] = done[one.name] or finished(own, one.options)
@@ -97,21 +98,24 @@ def train_all(planned: Sequence[Planned], folder: Path, done: dict[str, dict | N
                     if leader and one.teacher in new:  # trained only now
                         teacher.check_same(own, done[one.name] or {}, one.options)
                     tell(leader, f"{place} is finished")
-                elif not ours:
-                    left.append((number, one))
-                    continue
-                else:
+                elif ours:
                     others = {other.name for _, other in left}
                     ahead = [cost for name, cost in costs.items() if name not in others]
                     tell(leader, f"\n{place}, {time_left(ahead, done.values())}")
                     done[one.name] = train_one(replace(one.options, output_dir=str(own), resume=begun), own, place)
+                else:
+                    left.append((number, one))
+                    continue
             costs.pop(one.name, None)
+            if ours and left:
+                left += waiting[after:]
+                break
         if left and len(left) == len(waiting):
             if not told:
                 tell(leader, f"\nwaiting for other processes: {', '.join(one.name for _, one in left)}")
                 told = True
             time.sleep(PAUSE)
-        waiting = left
+        waiting = sorted(left, key=lambda item: -costs.get(item[1].name, 0))
 
 
 def train_one(options: Options, folder: Path, place: str) -> dict:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from ner.data import survey
 from ner.experiment import folder as folder_module
 from ner.experiment import plan, seeds, study
 from ner.experiment.cli import read_arguments
+from ner.experiment.folder import claim
 from ner.model import builtin
 from ner.options import UserError, as_recipe, resolve
 from ner.recipe import is_study, read_recipe
@@ -189,6 +191,18 @@ def test_the_same_command_continues_where_the_study_stopped(tmp_path, pretend, c
     assert pretend.noted == [("a", False), ("b", False), ("b", True), ("c", False)]
     out = capsys.readouterr().out
     assert f"run 1 of 3: {tmp_path / 'out' / 'a'} is finished" in out and "min left" in out
+
+
+@pytest.mark.slow
+def test_a_shared_study_takes_its_longest_runs_first(tmp_path, pretend, capsys, monkeypatch):
+    argv = recipe_in(tmp_path, "runs:\n" + "".join(f"  {'abcd'[n]}: {{epochs: {n + 1}}}\n" for n in range(4)))
+    (tmp_path / "out" / "a").mkdir(parents=True)
+    with ExitStack() as elsewhere:
+        assert claim(tmp_path / "out" / "a", elsewhere)
+        monkeypatch.setattr(study.time, "sleep", lambda seconds: elsewhere.close())
+        assert script.main(argv) == 0
+    assert [name for name, _ in pretend.noted] == ["b", "d", "c", "a"]
+    assert capsys.readouterr().out.count("waiting for other processes: a") == 1
 
 
 @pytest.mark.slow
