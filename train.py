@@ -36,7 +36,7 @@ def train(argv: list[str]) -> None:
     if options.resume and not options.output_dir:
         raise UserError("resume: set --output_dir to the run to continue")
     if argv and not path and options.dataset == "swiss" and options.data_dir is None and leader:
-        print("without --config, other options have the defaults of --help; the quickstart with yours: "
+        print("without --config, all other options have the defaults of --help; to run the quickstart with yours: "
               f"python train.py --config configs/{QUICKSTART.name} {shlex.join(argv)}")
     from ner.experiment import experiment  # imports torch, so only after the options are checked
 

@@ -48,18 +48,18 @@ class Options:
                                   of_data=True)
     revision: str | None = option(None, "data", "commit, tag or branch of the data set on the Hub",
                                   of_data=True, in_card=True)
-    languages: dict[str, str] = option({}, "data", "the name of a language in a Hub data set (configuration, folder or "
-                                       "column value), as en='English (EN)' [default: the same]",
+    languages: dict[str, str] = option({}, "data", "what a Hub data set calls a language (configuration, folder or "
+                                       "column value), for example en='English (EN)' [default: the same name]",
                                        of_data=True, in_card=True)
     split_seed: int | None = option(None, "data", "seed for drawing missing splits of a Hub data set, a tenth of the "
                                     "training sentences each [default: none are drawn]", of_data=True, in_card=True)
     train_langs: list[str] = option(["de"], "data", "languages to train on")
-    eval_langs: list[str] = option(["de", "fr", "it", "en"], "data", "languages to score; of a Hub data set, if only "
-                                   "train_langs is given, those")
+    eval_langs: list[str] = option(["de", "fr", "it", "en"], "data", "languages to score (of a Hub data set other "
+                                   "than panx, train_langs if only those are given)")
     validation_langs: list[str] | None = option(None, "data", "languages to score after every epoch "
                                                 "[default: eval_langs]")
-    fractions: dict[str, float] = option({}, "data", "share of each split to keep, per language, "
-                                         "as de=0.629 [default: 1]", of_data=True)
+    fractions: dict[str, float] = option({}, "data", "share of each split to keep, per language, for "
+                                         "example de=0.629 [default: 1]", of_data=True)
     sample_seed: int = option(0, "data", "seed of the shuffle before fractions are taken", of_data=True, in_card=True)
     num_train_sentences: int | None = option(None, "data", "training sentences per language [default: all]",
                                              in_card=True)
@@ -80,12 +80,12 @@ class Options:
     # compared by its weights, not by its name
     teacher: str | None = option(None, "data", "model that tags pseudo_langs: a run (its folder or, in one study, its "
                                  "name), a model folder or Hub name", changes_result=False)
-    pseudo_langs: list[str] | None = option(None, "data", "languages whose training sentences are trained on as the "
-                                            "teacher tags them, without their own tags", in_card=True)
+    pseudo_langs: list[str] | None = option(None, "data", "languages whose training sentences are learned with the "
+                                            "teacher's tags instead of their own", in_card=True)
     pseudo_confidence: float = option(0.0, "data", "probability below which the teacher's tag of a word is not trained "
                                       "on", in_card=True)
     pseudo_share: float = option(1.0, "data", "share of the pseudo sentences to keep, per language and predicted type: "
-                                 "those with the most confident least confident word", in_card=True)
+                                 "the most certain ones, each judged by its least certain word", in_card=True)
 
     model: str = option("e5-small", "model", "e5-small (built in), or a RoBERTa-like encoder's Hub name or folder")
     model_revision: str | None = option(None, "model", "commit, tag or branch of the model on the Hub", in_card=True)
@@ -94,12 +94,12 @@ class Options:
     attention: str = option("packed", "model", "packed (computes only real tokens) or padded (same result, slower)")
     freeze: int | None = option(None, "model", "number of lowest layers to freeze, with the embeddings (0: only the "
                                 "embeddings) [default: train everything]", in_card=True)
-    compile: bool = option(False, "model", "compile the encoder by torch.compile (same result up to rounding; the "
+    compile: bool = option(False, "model", "compile the encoder with torch.compile (same result up to rounding; the "
                            "first steps take long)", in_card=True)
     active_vocabulary: bool = option(True, "model", "train only the embedding rows that the data use (same result)")
 
     epochs: int = option(3, "optimisation", "passes over the training sentences", in_card=True)
-    max_steps: int | None = option(None, "optimisation", "most optimizer steps to take [default: no limit]",
+    max_steps: int | None = option(None, "optimisation", "maximum number of optimizer steps [default: no limit]",
                                    in_card=True)
     batch_size: int = option(64, "optimisation", "sentences per optimizer step, over all processes", in_card=True)
     micro_batch_size: int | None = option(None, "optimisation", "windows per forward pass (less memory, same "
@@ -114,7 +114,7 @@ class Options:
     label_smoothing: float = option(0.0, "optimisation", "probability spread over all tags in the training loss",
                                     in_card=True)
     class_weights: dict[str, float] = option({}, "optimisation", "factor of the training loss per entity type or O, "
-                                             "as PER=2 [default: 1]", in_card=True)
+                                             "for example PER=2 [default: 1]", in_card=True)
     seed: int = option(42, "optimisation", "seed of the head's initial weights, dropout and data order",
                        in_card=True)
     seeds: list[int] | None = option(None, "optimisation", "train once per seed and report mean and standard deviation")
@@ -123,8 +123,8 @@ class Options:
                                     in_config=False, changes_result=False)
     device: str = option("auto", "run", "auto (a GPU if there is one), cpu, cuda, or mps (a Mac's GPU)",
                          in_config=False, changes_result=False)
-    mixed_precision: str = option("auto", "run", "auto (the launcher's; or bf16 if the processor has instructions for "
-                                  "it; or fp16 on other CUDA GPUs), no, bf16 or fp16", in_card=True)
+    mixed_precision: str = option("auto", "run", "no (fp32), bf16, fp16, or auto (what the launcher sets, otherwise "
+                                  "bf16 where the hardware has it, fp16 on other CUDA GPUs, or else no)", in_card=True)
     deterministic: bool = option(False, "run", "let a GPU use only algorithms that give the same numbers every time "
                                  "(slower)", changes_result=False)
     log_every: int = option(10, "run", "optimizer steps between points of the training curves",
@@ -133,15 +133,15 @@ class Options:
                                           changes_result=False)
     resume: bool = option(False, "run", "continue from the newest intact checkpoint in output_dir",
                           in_config=False, changes_result=False)
-    select: str = option("last", "run", "epoch to keep: last, mean (best mean validation F1) or a language (best F1)",
+    select: str = option("last", "run", "epoch to keep: last, mean (best mean validation F1) or a language (its best)",
                          in_card=True)
     patience: int | None = option(None, "run", "stop after this many epochs without improvement [default: never]",
                                   in_card=True)
     decode: str = option("viterbi", "run", "viterbi (the most probable legal tags of a sentence: I-X only after B-X or "
                          "I-X) or argmax (the most probable tag of each word)", in_card=True)
-    average: str = option("none", "run", "snapshots in the run's mean weights, kept if their validation F1 is at least "
-                          "as good: a number, epoch (at the end of each) or none", in_card=True)
-    average_from: float = option(0.3, "run", "share of the steps before the first snapshot of the mean weights",
+    average: str = option("none", "run", "snapshots of the weights to average: their number, epoch (one at the end of "
+                          "each) or none; the mean is kept if its validation F1 is at least as good", in_card=True)
+    average_from: float = option(0.3, "run", "share of the steps before the first snapshot for average",
                                  in_card=True)
     push_to_hub: str | None = option(None, "run", "upload model/ to this Hub repository (user/name), as private",
                                      changes_result=False)

@@ -19,6 +19,7 @@
 # layers of the encoder that comes with a package. It downloads nothing and takes a minute and a half of one CPU core,
 # so its scores are those of a small model. The [README](../README.md#results) has those of the whole encoder on PAN-X.
 #
+# To run it, install `requirements.txt` and Jupyter (`pip install notebook`) and start `jupyter notebook` in its folder.
 # It is made from `chapter4.py`, next to it: `python -m notebooks.make`.
 
 # %%
@@ -147,7 +148,8 @@ german = fine_tune(fifth["de"])
 # ## Scores
 #
 # An entity counts as found if its words and its type are right. F1 is the harmonic mean of precision and recall over
-# all entities; the interval is a bootstrap over sentences, and with 40 of them it is wide.
+# all entities; the interval is a bootstrap over sentences, and with 40 of them it is wide. Predicted are the most
+# probable tags of a sentence that are legal (no `I-PER` after `O`); argmax F1 takes each word's most probable tag.
 
 # %%
 validation, test = ({lang: encoded.encode(rows, tokenizer, options.max_length) for lang, rows in corpus[split].items()}

@@ -57,6 +57,12 @@ de    89.61  85.3-93.5      87.90   91.39      88.96         80       151
 mean  85.64  82.9-88.3                         84.05
 
 runs/quickstart: results.json, model/
+
+tagged by the model (it):
+  [Jean Piaget PER] è nato a [Neuchâtel LOC] (5 km).
+
+next:
+  python evaluate.py errors runs/quickstart
 """
 
 
@@ -65,13 +71,17 @@ runs/quickstart: results.json, model/
     ("loss 0.8521, validation loss 0.4387, F1 de 75.71", "loss 0.9, validation loss 0.5, F1 de 70.2", None),
     ("de    89.61  85.3-93.5", "de    85.31  81.0-89.0", None),
     ("runs/quickstart:", "runs/quickstart-12:", None),
-    ("model/\n", "model/\n\ntest sentences and more\n", None),
+    ("errors runs/quickstart", "errors runs/quickstart-12", None),
+    ("[Jean Piaget PER] è nato a [Neuchâtel LOC]", "Jean [Piaget ORG] è nato [a Neuchâtel PER]", None),
+    ("Piaget PER]", "Calvin PER]", "a fresh run prints '  [Jean Calvin PER] è nato a"),
+    ("errors runs", "tag runs", "a fresh run prints '  python evaluate.py tag runs/quickstart'"),
+    ("errors runs/quickstart\n", "errors runs/quickstart\n  more\n", "output: '', a fresh run prints '  more'"),
     ("de    89.61  85.3-93.5", "de    85.29  81.0-89.0", "F1 of de in a fresh run is 85.29; expected 85.3 to 93.5"),
     ("mean  85.64", "mean  88.31", "F1 of mean in a fresh run is 88.31"),
     ("24038", "24039", "a fresh run prints 'train       de             2000    24039'"),
     ("80       151", "80       152", "a fresh run prints"),
     ("F1 de 75.71, ", "F1 de 75.71  fr 60.00, ", "a fresh run prints"),
-    ("\nruns/quickstart: results.json, model/\n", "", "a fresh run prints ''")])
+    ("  python evaluate.py errors runs/quickstart\n", "", "a fresh run prints ''")])
 def test_the_output_of_a_fresh_run(old, new, problem):
     assert old in PRINTED
     found = readme.other_output(f"# A\n\n```\na\n```\n\n```\n{PRINTED}```\n", PRINTED.replace(old, new))

@@ -28,7 +28,7 @@ def parser(description: str) -> Parser:
               "colour unless NO_COLOR is set.")
     add_model(tag)
     texts = tag.add_argument("text", metavar="TEXT ...", nargs="+", default=[],
-                             help="texts to tag, or - to read lines from standard input")
+                             help="texts to tag, or - to read lines from standard input; none with --input")
     texts.required = False  # with --input there are none; * would end at the first option
     tag.add_argument("--input", metavar="GLOB ...", nargs="+",
                      help="files to tag: .txt (a line is a text), .jsonl, both also .gz and .zst, .parquet")
@@ -47,7 +47,7 @@ def parser(description: str) -> Parser:
                       help="one JSON line per text: entities with character offsets and scores")
     form.add_argument("--subwords", action="store_true", help="table of subwords with id, word number and tag")
     form.add_argument("--html", metavar="FILE",
-                      help="a page to read and to send: the texts with marked entities, their types and scores")
+                      help="write a page to read or to send: the texts with their entities, types and scores")
     pseudo = add("pseudo", "tag sentences for another model to train on", "\nTheir own tags are not used. "
                  "train.py does the same within a run: --teacher, --pseudo_langs.")
     add_model(pseudo)
@@ -57,12 +57,12 @@ def parser(description: str) -> Parser:
                             help=f"{FIELDS[f'pseudo_{name}'].metadata['help']} [default: {default}]")
     pseudo.add_argument("--output", metavar="TEXT", required=True,
                         help="new folder for <lang>/train.jsonl, which train.py --data_dir reads")
-    export = add("export", "make a trained model small: keep only the subwords that a text can need")
+    export = add("export", "make a trained model small: keep only the subwords that your text can need")
     add_model(export)
-    add_data(export, "test", "take words of, and to score")
+    add_data(export, "test", "keep the words of, and to score")
     export.add_argument("--text", metavar="GLOB ...", nargs="+",
-                        help="files with text, as for tag --input [default: all sentences that the run has read, or "
-                             "all of --langs]")
+                        help="files with text like that to tag, as for tag --input [default: the sentences that the "
+                             "run has read, or all of --langs]")
     export.add_argument("--dtype", metavar="TEXT", choices=["float32", "float16"], default="float32",
                         help="float32 or float16, of the weights on disk [default: float32]")
     export.add_argument("--onnx", action="store_true", help="write model.onnx, too, for programs without PyTorch")
@@ -86,7 +86,7 @@ def parser(description: str) -> Parser:
                         help="folder for the files [default: runs/NAME-errors, then -2, ...]")
     suspects = add("suspects", "find suspicious annotations in the training data",
                    "\nTwo runs, each trained on one half of the sentences, check the other half.\n"
-                   "Also takes train.py's options for data, model and optimisation.")
+                   "Also takes --config and train.py's options for data, model and optimisation.")
     suspects.add_argument("--output", metavar="TEXT",
                           help="TSV file for train.py --exclude [default: runs/NAME-suspects/suspects.tsv]")
     suspects.add_argument("--share", type=float, metavar="X", default=0.02,
@@ -96,7 +96,7 @@ def parser(description: str) -> Parser:
                         help="a study, any folder of runs, or one run; REPORT.md is written there")
     compare = add("compare", "test whether two runs differ on the same sentences")
     for name in "ab":
-        compare.add_argument(name, metavar=name.upper(), help="folder of a run that has predictions/, or of its seeds")
+        compare.add_argument(name, metavar=name.upper(), help="folder of a run, or of several seeds of one")
     return result
 
 
@@ -132,5 +132,5 @@ def add_data(command: argparse.ArgumentParser, split: str = "test", what: str = 
 
 def add_map(command: argparse.ArgumentParser) -> None:
     command.add_argument("--map", metavar="TYPE=TYPE ...", nargs="+", default=[],
-                         help="types of the data and the model's names for them, or O for no entity, as MISC=O "
-                              "PERSON=PER [default: none]")
+                         help="types of the data and the model's names for them, or O for no entity, for example "
+                              "MISC=O PERSON=PER [default: none]")
