@@ -85,7 +85,7 @@ def train_all(planned: Sequence[Planned], folder: Path, done: dict[str, dict | N
     new = {name for name in done if not done[name]}
     waiting, told = list(enumerate(planned, 1)), False
     while waiting:
-        left = []  # for later: others are at work on them, or on their teachers
+        left: list[tuple[int, Planned]] = []  # for later: others are at work on them, or on their teachers
         for after, (number, one) in enumerate(waiting, 1):
             own = folder / one.name
             place = f"run {number} of {len(planned)}: {own}"
