@@ -47,17 +47,16 @@ def scored_split(args, suffix: str, decode: str | None = None):
     trained = trained._replace(options=replace(trained.options, decode=decode or trained.options.decode))
     languages, scored = score(trained, langs, args.split, accelerator, types)
     head = f"{args.split}, mapped: {' '.join(args.map)}" if types else args.split
-    return accelerator, name, folder, trained, languages, scored, head
+    return accelerator, name, folder, trained, languages, scored, types, head
 
 
 def run_score(args) -> None:
     from ner.evaluation import predictions
     from ner.evaluation.per_language import f1_table, results_of
     from ner.experiment.folder import write_results
-    from ner.inference.trained import type_map
     from ner.training import machine
 
-    accelerator, name, folder, trained, languages, scored, head = scored_split(args, args.split, args.decode)
+    accelerator, name, folder, trained, languages, scored, types, head = scored_split(args, args.split, args.decode)
     if accelerator.is_main_process:
         print(f"{head}\n{f1_table(scored)}")
         for lang, item in scored.items():
@@ -65,7 +64,7 @@ def run_score(args) -> None:
             predictions.write_predictions(folder / "predictions" / f"{args.split}.{lang}.tsv", tagged)
         write_results(folder, {"name": name, "options": as_recipe(trained.options), "versions": machine.versions(),
                                "machine": machine.setting(accelerator), "eval": {args.split: results_of(scored)},
-                               **({"mapped": type_map(args.map)} if args.map else {})})
+                               **({"mapped": types} if types else {})})
         print(f"\n{folder}: results.json, predictions/")
     accelerator.end_training()
 
@@ -172,7 +171,7 @@ def run_export(args) -> None:
     knows_data = has_data(args.model, args.data_dir, args.dataset)
     if args.text is None and not knows_data:
         raise UserError(f"{args.model}: is not a run that knows its data; expected --text, --data_dir or --dataset")
-    accelerator = machine.accelerator(replace(options_of(args.model), device=args.device))
+    accelerator = machine.accelerator(replace(options_of(args.model), device=args.device, mixed_precision="no"))
     if accelerator.num_processes > 1:
         raise UserError(f"export: was started as {accelerator.num_processes} processes; expected one")
     trained, langs = with_data(load(args.model, accelerator, args.model_revision), args)
@@ -211,12 +210,13 @@ def run_errors(args) -> None:
 
     if args.sentences < 0:
         raise UserError(f"--sentences: expected at least 0, found {args.sentences}")
-    accelerator, name, folder, trained, languages, scored, head = scored_split(args, "errors")
+    accelerator, name, folder, trained, languages, scored, _, head = scored_split(args, "errors")
     if accelerator.is_main_process:
         analyses = {lang: errors.analyse(languages[lang], scored[lang].predictions, trained.tags, trained.tokenizer)
                     for lang in languages}
         errors.write_errors(folder, f"Errors of {name}, {head}", args.split, analyses, trained.tags,
                             args.contains, args.sentences)
+        print(head)
         for lang, one in analyses.items():
             print(f"{lang}\n{errors.columns(kinds.KINDS_HEADER, one.kinds)}\n")
         print(f"{folder}: errors.html, tables (.tsv), confusion matrices (.png), TensorBoard events")

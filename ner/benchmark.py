@@ -187,6 +187,8 @@ def tagging(args) -> dict:
     """All arms that tag, in turns; prints the table and returns our rates over the best pipeline's."""
     from ner.data import corpora, text
 
+    if args.small and not os.path.isfile(os.path.join(args.small, "config.json")):
+        raise UserError(f"--small: {args.small} holds no config.json; expected a folder that evaluate.py export wrote")
     rows = corpora.load(arms.options_of(args, fraction=1), {"test": ["de"]})[0]["test"]["de"]
     args.texts = [" ".join(tokens) for tokens in rows["tokens"]][: args.sentences]
     parts: dict[str, list[tag_arms.Part]] = {arm: [] for arm in tag_arms.possible(args)}

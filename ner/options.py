@@ -80,7 +80,7 @@ class Options:
     # compared by its weights, not by its name
     teacher: str | None = option(None, "data", "model that tags pseudo_langs: a run (its folder or, in one study, its "
                                  "name), a model folder or Hub name", changes_result=False)
-    pseudo_langs: list[str] | None = option(None, "data", "languages whose training sentences are learned with the "
+    pseudo_langs: list[str] | None = option(None, "data", "languages whose training sentences are trained on with the "
                                             "teacher's tags instead of their own", in_card=True)
     pseudo_confidence: float = option(0.0, "data", "probability below which the teacher's tag of a word is not trained "
                                       "on", in_card=True)

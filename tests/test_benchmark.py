@@ -98,7 +98,8 @@ def test_all_arms_for_real(capsys):
 def test_all_arms_that_tag_for_real(capsys, tmp_path):
     """A run of the small encoder on the built-in corpus: everybody tags the same texts, in fp32 and sorted or not with
     the same result, and the ratio is to the fastest pipeline."""
-    pytest.importorskip("onnxruntime")
+    for package in ("onnx", "onnxruntime", "onnxscript"):
+        pytest.importorskip(package)
     run, small = tmp_path / "run", tmp_path / "small"
     assert runs.run_script(runs.arguments(runs.make_recipe(tmp_path), run))[0] == 0
     assert evaluate.main(["export", str(run), f"--output={small}", "--int8"]) == 0
@@ -132,6 +133,11 @@ def test_arms_that_tag_need_their_files(tmp_path, monkeypatch):
         (tmp_path / name).touch()
     monkeypatch.setattr(machine, "cpu_multiplies_bf16", lambda: True)
     assert tag_arms.possible(argparse.Namespace(small=str(tmp_path))) == list(tag_arms.RUNS)
+
+
+def test_small_is_an_exported_model(capsys, tmp_path):
+    assert benchmark.main([f"--tag={tmp_path}", f"--small={tmp_path}"]) == 2
+    assert capsys.readouterr().err.endswith("holds no config.json; expected a folder that evaluate.py export wrote\n")
 
 
 def test_small_needs_tag(capsys):

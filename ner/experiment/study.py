@@ -77,13 +77,14 @@ def run(recipe: Mapping, source: str = "") -> None:
 def train_all(planned: Sequence[Planned], folder: Path, done: dict[str, dict | None], costs: dict[str, float],
               leader: bool) -> None:
     """Train the runs that are not `done`, or wait until another process has; their results are added to it. In the
-    order of the recipe; once a run has to wait for another process, the longest first, so that all end together."""
+    order of the recipe; once a run had to wait for another process, the longest first, so that all end together."""
     from accelerate.utils import broadcast_object_list
 
     from ner.experiment import teacher
 
     new = {name for name in done if not done[name]}
-    waiting, told = list(enumerate(planned, 1)), False
+    (urgent,) = broadcast_object_list([urgency(planned, costs)])  # of other machines, a disk may have told another state
+    waiting, others, told = list(enumerate(planned, 1)), set[str](), False
     while waiting:
         left: list[tuple[int, Planned]] = []  # for later: others are at work on them, or on their teachers
         for after, (number, one) in enumerate(waiting, 1):
@@ -99,12 +100,12 @@ def train_all(planned: Sequence[Planned], folder: Path, done: dict[str, dict | N
                         teacher.check_same(own, done[one.name] or {}, one.options)
                     tell(leader, f"{place} is finished")
                 elif ours:
-                    others = {other.name for _, other in left}
                     ahead = [cost for name, cost in costs.items() if name not in others]
                     tell(leader, f"\n{place}, {time_left(ahead, done.values())}")
                     done[one.name] = train_one(replace(one.options, output_dir=str(own), resume=begun), own, place)
                 else:
                     left.append((number, one))
+                    others.add(one.name)
                     continue
             costs.pop(one.name, None)
             if ours and left:
@@ -115,7 +116,13 @@ def train_all(planned: Sequence[Planned], folder: Path, done: dict[str, dict | N
                 tell(leader, f"\nwaiting for other processes: {', '.join(one.name for _, one in left)}")
                 told = True
             time.sleep(PAUSE)
-        waiting = sorted(left, key=lambda item: -costs.get(item[1].name, 0))
+        waiting = sorted(left, key=lambda item: -urgent[item[1].name])
+
+
+def urgency(planned: Sequence[Planned], costs: Mapping[str, float]) -> dict[str, float]:
+    """The cost of each run and, after it, of the longest run that it teaches; 0 for finished ones."""
+    return {one.name: costs.get(one.name, 0) + max((costs.get(other.name, 0) for other in planned
+                                                    if other.teacher == one.name), default=0) for one in planned}
 
 
 def train_one(options: Options, folder: Path, place: str) -> dict:

@@ -63,7 +63,7 @@ def export(trained: Trained, folder: Path, sentences: Iterable[list[str]], test:
                   "megabytes": sizes, "dtype": dtype, "words": reduced.words,
                   "split_otherwise": round(reduced.otherwise, 4),
                   "f1": {lang: [found[lang].metrics["f1"] for found in scored.values()] for lang in test},
-                  "test_words": sum(len(one.predictions.labels) for one in scored["before"].values()),
+                  "scored_words": sum(len(one.predictions.labels) for one in scored["before"].values()),
                   "other_tags": [other_tags(found, scored["before"]) for found in scored.values()],
                   "options": kept_options(trained)}
         (new / EXPORTED).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -71,7 +71,7 @@ def export(trained: Trained, folder: Path, sentences: Iterable[list[str]], test:
 
 
 def other_tags(found: Mapping[str, Scored], before: Mapping[str, Scored]) -> int:
-    """Words of the test sentences that get another tag than before."""
+    """Words of the scored sentences that get another tag than before."""
     return sum(int(np.count_nonzero(found[lang].predictions.labels != before[lang].predictions.labels))
                for lang in before)
 
@@ -138,7 +138,7 @@ def report_table(report: dict) -> str:
     count = len(report["models"])
     rows = [["subwords", *report["subwords"], *report["subwords"][1:] * (count - 2)], ["MB", *report["megabytes"]],
             *([f"F1 {lang}", *(f"{100 * f1:.2f}" for f1 in each)] for lang, each in report["f1"].items()),
-            *([[f"other tags, of {report['test_words']:,}", *report["other_tags"]]] if report["f1"] else [])]
+            *([[f"words with other tags, of {report['scored_words']:,}", *report["other_tags"]]] if report["f1"] else [])]
     return tabulate([["", *report["models"]], *rows], tablefmt="plain", disable_numparse=True,
                     colalign=["left", *["right"] * count])
 

@@ -61,6 +61,12 @@ def test_a_run_waits_for_its_teacher_even_if_it_is_finished(tmp_path):
         assert study.state_of(tmp_path, student, False, held) == [False, False, False], "it is taken"
 
 
+def test_a_teacher_is_as_urgent_as_what_comes_after_it():
+    planned = [Planned("t", Options()), Planned("s", Options(), teacher="t"), Planned("s2", Options(), teacher="t"),
+               Planned("x", Options()), Planned("finished", Options(), teacher="t")]
+    assert study.urgency(planned, {"t": 3, "s": 2, "s2": 5, "x": 7}) == {"t": 8, "s": 2, "s2": 5, "x": 7, "finished": 0}
+
+
 @pytest.mark.slow
 def test_a_run_that_is_being_trained_is_not_continued_by_another(tmp_path):
     recipe = runs.make_recipe(tmp_path)
