@@ -19,7 +19,7 @@
 # layers of the encoder that comes with a package. It downloads nothing and takes a minute and a half of one CPU core,
 # so its scores are those of a small model. The [README](../README.md#results) has those of the whole encoder on PAN-X.
 #
-# To run it, install `requirements.txt` and Jupyter (`pip install notebook`) and start `jupyter notebook` in `notebooks/`.
+# To run it, install `requirements.txt` and Jupyter (`pip install notebook`) and start `jupyter notebook` here.
 # It is made from `chapter4.py`, next to it: `python -m notebooks.make`.
 
 # %%

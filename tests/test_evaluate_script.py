@@ -189,7 +189,8 @@ def test_errors_of_data_with_other_types(run, tmp_path, capsys):
     """The gold tags on the page are the model's: Bern, a B-ARTIST of the data, is a PER that was taken for a LOC."""
     data, out = write_data(tmp_path / "data", "de", "validation", OTHER_TYPES), tmp_path / "o"
     pairs = ["MISC=O", "PERSON=PER", "ARTIST=PER", "GPE=LOC"]
-    status, shown, _ = call(capsys, "errors", run, "--data_dir", data, "--langs", "de", "--output_dir", out, "--map", *pairs)
+    arguments = ("errors", run, "--data_dir", data, "--langs", "de", "--output_dir", out, "--map", *pairs)
+    status, shown, _ = call(capsys, *arguments)
     assert status == 0 and "\nvalidation, mapped: MISC=O PERSON=PER ARTIST=PER GPE=LOC\nde\n" in shown
     assert "validation, mapped: MISC=O PERSON=PER ARTIST=PER GPE=LOC</h1>" in (out / "errors.html").read_text()
     assert [line.split() for line in shown.split("\n")[6:9]] == [

@@ -61,8 +61,8 @@ def parser(description: str) -> Parser:
     add_model(export)
     add_data(export, "test", "keep the words of, and to score")
     export.add_argument("--text", metavar="GLOB ...", nargs="+",
-                        help="files with text like what you will tag, as for tag --input [default: the sentences that the "
-                             "run has read, or all of --langs]")
+                        help="files with text like what you will tag, as for tag --input [default: the sentences that "
+                             "the run has read, or all of --langs]")
     export.add_argument("--dtype", metavar="TEXT", choices=["float32", "float16"], default="float32",
                         help="float32 or float16, of the weights on disk [default: float32]")
     export.add_argument("--onnx", action="store_true", help="write model.onnx, too, for programs without PyTorch")

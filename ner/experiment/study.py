@@ -83,7 +83,7 @@ def train_all(planned: Sequence[Planned], folder: Path, done: dict[str, dict | N
     from ner.experiment import teacher
 
     new = {name for name in done if not done[name]}
-    (urgent,) = broadcast_object_list([urgency(planned, costs)])  # of other machines, a disk may have told another state
+    (urgent,) = broadcast_object_list([urgency(planned, costs)])  # processes may see other states of a disk
     waiting, others, told = list(enumerate(planned, 1)), set[str](), False
     while waiting:
         left: list[tuple[int, Planned]] = []  # for later: others are at work on them, or on their teachers

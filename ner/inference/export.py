@@ -138,7 +138,8 @@ def report_table(report: dict) -> str:
     count = len(report["models"])
     rows = [["subwords", *report["subwords"], *report["subwords"][1:] * (count - 2)], ["MB", *report["megabytes"]],
             *([f"F1 {lang}", *(f"{100 * f1:.2f}" for f1 in each)] for lang, each in report["f1"].items()),
-            *([[f"words with other tags, of {report['scored_words']:,}", *report["other_tags"]]] if report["f1"] else [])]
+            *([[f"words with other tags, of {report['scored_words']:,}", *report["other_tags"]]]
+              if report["f1"] else [])]
     return tabulate([["", *report["models"]], *rows], tablefmt="plain", disable_numparse=True,
                     colalign=["left", *["right"] * count])
 
