@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from ner.data.shards import Shard, opened_parquet
 from ner.options import UserError, shown
 
-ROWS, BYTES = 4096, 1 << 22  # of a block, whichever is reached first
+ROWS, BYTES = 4096, 1 << 20  # of a block, whichever is reached first
 MAX_LINE = 1 << 24  # bytes
 COLUMNS = ("text", "tokens", "words")  # where texts or words are, unless the user says otherwise
 ENTITIES = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("type", pa.string()),
