@@ -123,8 +123,8 @@ class Options:
                                     in_config=False, changes_result=False)
     device: str = option("auto", "run", "auto (a GPU if there is one), cpu, cuda, or mps (a Mac's GPU)",
                          in_config=False, changes_result=False)
-    mixed_precision: str = option("auto", "run", "no (fp32), bf16, fp16, or auto (what the launcher sets, otherwise "
-                                  "bf16 where the hardware has it, fp16 on other CUDA GPUs, or else no)", in_card=True)
+    mixed_precision: str = option("auto", "run", "no (fp32), bf16, fp16, or auto (what the launcher sets, or "
+                                  "bf16 where it is faster, fp16 on other CUDA GPUs, or else no)", in_card=True)
     deterministic: bool = option(False, "run", "let a GPU use only algorithms that give the same numbers every time "
                                  "(slower)", changes_result=False)
     log_every: int = option(10, "run", "optimizer steps between points of the training curves",

@@ -59,21 +59,30 @@ def test_only_our_own_micro_batches(monkeypatch):
     assert machine.accelerator(Options(mixed_precision="no")).gradient_accumulation_steps == 1
 
 
-def set_cpu(monkeypatch, kernels: str, instructions: dict[str, bool]) -> None:
+def set_cpu(monkeypatch, kernels: str, instructions: dict[str, bool | str]) -> None:
     replace(monkeypatch, "torch.backends.cpu.get_cpu_capability", lambda: kernels)
     replace(monkeypatch, "torch.cpu.get_capabilities", lambda: instructions)
 
 
-@pytest.mark.parametrize("kernels, instructions, expected", [
-    ("AVX512", {"avx512_bf16": True, "amx_bf16": False}, True),
-    ("AVX512", {"avx512_bf16": False, "amx_bf16": True}, True),
-    ("AVX512", {"avx512_bf16": False, "amx_bf16": False}, False),
-    ("AVX2", {"avx512_bf16": True, "amx_bf16": True}, False),
-    ("DEFAULT", {"neon": True}, False)])
-def test_bf16_on_a_cpu(monkeypatch, kernels, instructions, expected):
-    set_cpu(monkeypatch, kernels, instructions)
-    assert machine.cpu_multiplies_bf16() == expected
-    assert machine.best_precision(CPU) == ("bf16" if expected else "no")
+@pytest.mark.parametrize("kernels, found, multiplies, faster", [
+    ("AVX512", {"avx512_bf16": True, "amx_bf16": False, "cpu_name": "AMD EPYC"}, True, True),
+    ("AVX512", {"avx512_bf16": True, "amx_bf16": False, "cpu_name": "Intel Xeon"}, True, False),
+    ("AVX512", {"avx512_bf16": True, "amx_bf16": True, "cpu_name": "Intel Xeon"}, True, True),
+    ("AVX512", {"avx512_bf16": False, "amx_bf16": True, "cpu_name": "Intel Xeon"}, True, True),
+    ("AVX512", {"avx512_bf16": False, "amx_bf16": False, "cpu_name": "AMD EPYC"}, False, False),
+    ("AVX2", {"avx512_bf16": True, "amx_bf16": True, "cpu_name": "Intel Xeon"}, False, False),
+    ("DEFAULT", {"neon": True}, False, False)])
+def test_bf16_on_a_cpu(monkeypatch, capsys, kernels, found, multiplies, faster):
+    set_cpu(monkeypatch, kernels, found)
+    assert machine.cpu_multiplies_bf16() == multiplies
+    assert machine.best_precision(CPU) == ("bf16" if faster else "no")
+    assert machine.precision("bf16", CPU) == "bf16" and (capsys.readouterr().err == "") == multiplies
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="about x86")
+def test_names_of_pytorch():
+    """Those by which `machine` knows a CPU; without them it would silently compute otherwise."""
+    assert {"cpu_name", "avx512_bf16", "amx_bf16"} <= torch.cpu.get_capabilities().keys()
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="about x86")
