@@ -8,41 +8,26 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from ner.experiment.cli import command_line_values, read_arguments, refuse_control_characters
-from ner.experiment.commands import HOW_TO_READ, parser
-from ner.options import Options, UserError, as_recipe, resolve, with_role
+from ner.experiment.cli import read_arguments, refuse_control_characters
+from ner.experiment.commands import accelerator_for, check_data, parser, with_data
+from ner.options import Options, UserError, as_recipe, resolve
 from ner.recipe import is_study
 from ner.training.signals import Stopped
 
 
-def with_data(trained, args):
-    """The trained model with the command line's data options instead of the run's, and the languages to score."""
-    recipe = as_recipe(trained.options)
-    if args.data_dir is not None or args.dataset is not None:
-        recipe |= {"data_dir": args.data_dir, "revision": None, "languages": {}, "split_seed": None}
-    if args.dataset is not None:  # another corpus, so the run's fractions, columns and names do not apply
-        recipe |= with_role(as_recipe(Options()), "of_data") | {"dataset": args.dataset, "data_dir": args.data_dir}
-    if args.revision is not None:
-        recipe["revision"] = args.revision
-    recipe |= command_line_values({name: words for name in HOW_TO_READ if (words := getattr(args, name)) is not None})
-    options, langs = resolve(recipe), args.langs or trained.options.eval_langs
-    if args.data_dir is not None:  # perhaps the same corpus, perhaps another
-        for lang in options.fractions.keys() & langs:
-            print(f"{lang}: {options.fractions[lang]:g} of each split, as in the run", file=sys.stderr)
-    return trained._replace(options=options), langs
-
-
 def scored_split(args, suffix: str, decode: str | None = None):
     """What score and errors have in common: choose a folder (default: NAME-suffix), load the model, score the split."""
-    from ner.experiment.folder import check_folder, new_folder
-    from ner.inference.trained import load, options_of, score, type_map
-    from ner.training import machine
+    from ner.experiment.folder import check_folder, check_output, new_folder
+    from ner.inference.trained import load, score, type_map
 
     types = type_map(args.map)
-    accelerator = machine.accelerator(replace(options_of(args.model), device=args.device))
+    check_data(args)
+    accelerator = accelerator_for(args, args.model)
     name = Path(args.model).name
     folder = Path(args.output_dir) if args.output_dir else new_folder(f"{name}-{suffix}")
     check_folder(folder, Options())
+    if suffix == "errors":
+        check_output(folder / "errors.html", "--output_dir")
     trained, langs = with_data(load(args.model, accelerator, args.model_revision), args)
     trained = trained._replace(options=replace(trained.options, decode=decode or trained.options.decode))
     languages, scored = score(trained, langs, args.split, accelerator, types)
@@ -81,12 +66,14 @@ def run_tag(args) -> None:
         raise UserError("the following arguments are required: TEXT ... or --input; see --help")
     from ner.experiment.folder import check_output
     from ner.inference import page, tag, terminal
-    from ner.inference.trained import load, options_of
-    from ner.training import machine
+    from ner.inference.trained import load
 
     if args.html is not None:
         check_output(Path(args.html), "--html")
-    accelerator = machine.accelerator(replace(options_of(args.model), device=args.device))
+    accelerator = accelerator_for(args, args.model)
+    if args.text == ["-"] and accelerator.num_processes > 1:
+        raise UserError(f"tag -: {accelerator.num_processes} processes cannot share standard input; start one, or use "
+                        "--input")
     trained = load(args.model, accelerator, args.model_revision)
     lines, source = (tag.lines(sys.stdin), "standard input:") if args.text == ["-"] else (args.text, "text ")
     texts = tag.read_texts(lines, source, args.pretokenized)
@@ -129,7 +116,7 @@ def tag_files(args) -> None:
     shards = find_shards(args.input)
     rank, processes = machine.apart()
     tagger = Tagger(args.model, pretokenized=args.pretokenized, threshold=args.threshold, device=args.device,
-                    model_revision=args.model_revision)
+                    mixed_precision=args.mixed_precision, model_revision=args.model_revision)
     folder = Path(args.output)
     if corpus.tag_corpus(tagger, shards, folder, args.column, args.format, args.strict, rank, processes):
         print(f"{folder}: {len(shards)} {'shard' if len(shards) == 1 else 'shards'}, {corpus.SUMMARY}")
@@ -145,11 +132,11 @@ def run_pseudo(args) -> None:
     from ner.data import corpora
     from ner.experiment.folder import check_output
     from ner.inference import pseudo
-    from ner.inference.trained import load, options_of
-    from ner.training import machine
+    from ner.inference.trained import load
 
     check_output(folder := Path(args.output))
-    accelerator = machine.accelerator(replace(options_of(args.model), device=args.device))
+    check_data(args)
+    accelerator = accelerator_for(args, args.model)
     teacher, langs = with_data(load(args.model, accelerator, args.model_revision), args)
     with accelerator.main_process_first():
         pool = corpora.unlabelled(teacher.options, langs, teacher.tags, args.split, alone=len(langs) == 1)
@@ -164,35 +151,34 @@ def run_pseudo(args) -> None:
 def run_export(args) -> None:
     from ner.experiment.folder import check_output
     from ner.inference import export
-    from ner.inference.trained import has_data, labelled_rows, load, options_of
-    from ner.training import machine
+    from ner.inference.trained import has_data, labelled_rows, load
 
     check_output(folder := Path(args.output))
-    knows_data = has_data(args.model, args.data_dir, args.dataset)
-    if args.text is None and not knows_data:
-        raise UserError(f"{args.model}: is not a run that knows its data; expected --text, --data_dir or --dataset")
-    accelerator = machine.accelerator(replace(options_of(args.model), device=args.device, mixed_precision="no"))
+    if args.text is None:
+        check_data(args, "--text")
+    args.mixed_precision = args.mixed_precision or "no"  # so that the files differ in nothing but themselves
+    accelerator = accelerator_for(args, args.model)
     if accelerator.num_processes > 1:
         raise UserError(f"export: was started as {accelerator.num_processes} processes; expected one")
     trained, langs = with_data(load(args.model, accelerator, args.model_revision), args)
+    knows_data = has_data(args.model, args.data_dir, args.dataset)
     test = labelled_rows(trained, langs, args.split) if knows_data else {}
     words = export.words_of_files(args.text) if args.text else export.words_of_data(trained, args.langs)
     report = export.export(trained, folder, words, test, args.dtype, accelerator, args.onnx, args.int8)
-    print(f"{export.report_table(report)}\n\n{report['words']:,} words; of the words of new text like it, an estimated "
-          f"{report['split_otherwise']:.1%} are split otherwise\n{folder}: {', '.join(sorted(os.listdir(folder)))}")
+    print(f"{export.report_table(report)}\n\n{report['words']:,} words; {export.estimate(report['split_otherwise'])}\n"
+          f"{folder}: {', '.join(sorted(os.listdir(folder)))}")
 
 
 def run_average(args) -> None:
     from ner.experiment.folder import check_output
     from ner.inference import average
-    from ner.inference.trained import has_data, labelled_rows, load, options_of
-    from ner.training import machine
+    from ner.inference.trained import has_data, labelled_rows, load
 
     check_output(folder := Path(args.output))
     first, *others = args.model
     if not others:
         raise UserError(f"average: expected two models or more, found only {first}")
-    accelerator = machine.accelerator(replace(options_of(first), device=args.device))
+    accelerator = accelerator_for(args, first)
     trained, langs = with_data(load(first, accelerator, args.model_revision), args)
     rows = labelled_rows(trained, langs, args.split) if has_data(first, args.data_dir, args.dataset) else {}
     members = (load(name, accelerator, args.model_revision) for name in others)

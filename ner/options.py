@@ -13,6 +13,7 @@ import types
 import typing
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -40,7 +41,8 @@ def option(default, group: str, text: str, *, in_config: bool = True, changes_re
 
 @dataclass(frozen=True)
 class Options:
-    """The resolved options of one run; its ``config.yaml`` holds all of them except ``output_dir`` and ``resume``."""
+    """The resolved options of one run; its ``config.yaml`` holds all of them except ``output_dir``, ``resume``
+    and ``device``."""
 
     dataset: str = option("swiss", "data", "swiss (built in), panx (from the Hub), or a data set's Hub name or folder",
                           of_data=True)
@@ -269,10 +271,15 @@ def check(o: Options) -> list[str]:
 
 
 def as_recipe(options: Options) -> dict:
-    """What ``config.yaml`` holds: every option except the run's folder and whether it was resumed."""
+    """What ``config.yaml`` holds: every option except the run's folder, its device, and whether it was resumed."""
     return {name: value for name, value in dataclasses.asdict(options).items() if name not in NOT_IN_CONFIG}
 
 
 def with_role(values: dict, role: str) -> dict:
     """The entries of `values` (by option name) whose option has this role (see `option`)."""
     return {name: value for name, value in values.items() if name in FIELDS and FIELDS[name].metadata[role]}
+
+
+def same(name: str, a: typing.Any, b: typing.Any) -> bool:
+    """Whether two values of an option mean the same; a folder may be given by another path."""
+    return a == b or (name == "data_dir" and bool(a and b) and Path(a).resolve() == Path(b).resolve())

@@ -195,6 +195,9 @@ def test_errors_of_data_with_other_types(run, tmp_path, capsys):
     assert "validation, mapped: MISC=O PERSON=PER ARTIST=PER GPE=LOC</h1>" in (out / "errors.html").read_text()
     assert [line.split() for line in shown.split("\n")[6:9]] == [
         ["PER", *"21110000"], ["ORG", *"01000000"], ["LOC", *"44310000"]]
+    before = snapshot(out)
+    assert f"{out / 'errors.html'}: already exists" in refused(capsys, *arguments)
+    assert snapshot(out) == before
 
 
 def test_score_refuses_a_map_with_unknown_types(run, tmp_path, capsys):
@@ -250,11 +253,58 @@ def test_score_refuses_and_overwrites_nothing(run, tmp_path, capsys):
     assert "'B-DATE'" in refused(capsys, "score", run, "--data_dir", tmp_path / "dates", "--langs", "de")
     assert "test.tsv:2" in refused(capsys, "score", run, "--data_dir", tmp_path / "broken", "--langs", "de")
     assert "de, fr" in refused(capsys, "score", run, "--langs", "xx")
-    assert "names no tags" in refused(capsys, "score", bare)
+    assert "names no tags" in refused(capsys, "score", bare, "--dataset", "swiss")
     assert "no such folder" in refused(capsys, "score", tmp_path / "gone")
     assert "--spilt" in refused(capsys, "score", run, "--spilt", "test")
     assert "invalid choice" in refused(capsys, "score", run, "--split", "tset")
     assert snapshot(tmp_path) == before
+
+
+def test_a_model_that_is_not_a_run_needs_data(run, tmp_path, capsys):
+    """It would otherwise be scored, or tag, the built-in corpus without a word."""
+    expected = f"{run / 'model'}: is not a run that knows its data; expected --data_dir or --dataset"
+    assert refused(capsys, "score", run / "model").endswith(expected)
+    assert refused(capsys, "errors", run / "model").endswith(expected)
+    pseudo = ("pseudo", run / "model", "--langs", "de", "--output", tmp_path / "o")
+    assert refused(capsys, *pseudo).endswith(expected)
+    assert "no such folder" in refused(capsys, "pseudo", tmp_path / "gone", *pseudo[2:])
+    assert refused(capsys, "export", run / "model", "--output", tmp_path / "o").endswith(
+        "expected --text, --data_dir or --dataset")
+    data = ("--data_dir", run.parent / "data", "--langs", "de")
+    assert call(capsys, "score", run / "model", *data, "--output_dir", tmp_path / "s")[0] == 0
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_command_line_says_how_much_of_other_data_to_take(tmp_path, capsys):
+    for lang in ("de", "fr"):
+        write_data(tmp_path / "data", lang, sentences=SENTENCES * 4)
+    run = make_run(tmp_path / "run", tmp_path / "data", fractions={"de": 0.5})
+    other = ("score", run, "--data_dir", tmp_path / "data", "--output_dir")
+    for number, (given, sizes) in enumerate([((), (6, 12)), (("{}",), (12, 12)), (("fr=0.25",), (12, 3))]):
+        status, _, error = call(capsys, *other, tmp_path / f"o{number}", *(("--fractions", *given) if given else ()))
+        assert status == 0
+        assert ("de: 0.5 of each split, as in the run; --fractions {} takes all" in error) == (not given)
+        found = read(tmp_path / f"o{number}")["eval"]["test"]
+        assert (found["de"]["sentences"], found["fr"]["sentences"]) == sizes
+
+
+def test_a_language_that_other_data_lack_names_the_option(tmp_path, capsys):
+    write_data(tmp_path / "data")
+    run = make_run(tmp_path / "run", tmp_path / "data")
+    path = run / "config.yaml"
+    path.write_text(path.read_text().replace("- fr\n", "- fr\n- it\n- en\n"))  # the default of eval_langs
+    assert "no language 'fr'; there are de; set --eval_langs (evaluate.py: --langs)" in refused(capsys, "score", run)
+
+
+def test_a_run_in_another_precision(run, tmp_path, capsys):
+    """One of a GPU's can be scored and tag on a CPU, if the user says so."""
+    folder = shutil.copytree(run, tmp_path / "run")
+    path = folder / "config.yaml"
+    path.write_text(path.read_text().replace("mixed_precision: auto", "mixed_precision: fp16"))
+    for argv in (("score", folder, "--output_dir", tmp_path / "o"), ("tag", folder, "Anna")):
+        assert "fp16 needs a GPU; use no or auto" in refused(capsys, *argv)
+        assert call(capsys, *argv, "--mixed_precision", "no")[0] == 0
+    assert read(tmp_path / "o")["machine"]["mixed_precision"] == "no"
 
 
 def test_weights_with_output_that_is_not_finite_are_refused(run, tmp_path, capsys):
@@ -325,6 +375,12 @@ def test_tag_standard_input(run, capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("Anna\n\nGenf wohnt\n" + "in\n" * 300))
     status, shown, _ = call(capsys, "tag", run, "-")
     assert status == 0 and shown == "Anna\tB-PER\n\n\nGenf\tB-LOC\nwohnt\tO\n" + "\nin\tO\n" * 300
+
+
+def test_several_processes_do_not_share_standard_input(run, capsys, monkeypatch):
+    monkeypatch.setattr("accelerate.Accelerator.num_processes", 2)
+    assert refused(capsys, "tag", run, "-") == (
+        "evaluate.py: tag -: 2 processes cannot share standard input; start one, or use --input")
 
 
 def test_tag_words_that_are_given(run, capsys, monkeypatch):

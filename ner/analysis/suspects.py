@@ -8,6 +8,7 @@ run more data, at a multiple of the time.
 
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -55,13 +56,15 @@ def find(options: Options, accelerator: Accelerator) -> tuple[list[Suspect], int
     """The training sentences that the model of the other half tags differently, most doubtful first, and the number of
     all training sentences. Raises ``UserError`` like a run."""
     options = replace(options, eval_langs=options.train_langs, **FIXED)
-    found, count = [], 0
+    found, parts_of = [], Counter[tuple[str, int]]()
     for half in (0, 1):
         part, predictions, tags = out_of_sample(options, half, accelerator)
         found += suspects(sentences(part, predictions, tags))
-        count += len(part.tokens)
+        parts_of.update(part.source)
         accelerator.free_memory()
-    return sorted(found, key=lambda suspect: -suspect.confidence), count
+    # what is only a part of a sentence (see `encoded.in_windows`) cannot be left out of training
+    whole = [suspect for suspect in found if parts_of[suspect.sentence.lang, suspect.sentence.row] == 1]
+    return sorted(whole, key=lambda suspect: -suspect.confidence), parts_of.total()
 
 
 def out_of_sample(options: Options, half: int, accelerator: Accelerator) -> tuple[Encoded, Predictions, TagSet]:

@@ -6,6 +6,7 @@ their types; others are dicts.
 
 import io
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -177,11 +178,33 @@ def jsonl_writer(path: Path) -> Iterator[Write]:
 
 def json_line(row: dict, path: Path) -> bytes:
     try:
-        return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+        return json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     except UnicodeEncodeError:  # a lone surrogate, which only an escape can stand for
         return json.dumps(row).encode() + b"\n"
+    except ValueError:
+        return json_line(finite(row), path)
     except TypeError as error:
         raise UserError(f"{path}: {error}, as a column of the input would need; use --format parquet") from None
+
+
+def finite(value: Any) -> Any:
+    """The same JSON value with null for NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def table_of(rows: list[dict], schema: pa.Schema | None, path: Path) -> pa.Table:
+    """The rows of a block with all columns that any of them has, or with those of the file, if it has been begun."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    if schema is None:  # from_pylist would take the names from the first row
+        return pa.Table.from_pylist([{**dict.fromkeys(names), **row} for row in rows])
+    if new := names.keys() - set(schema.names):
+        raise UserError(f"{path}: column {shown(min(new))} comes only after the first {ROWS:,} rows; "
+                        f"use --format jsonl")
+    return pa.Table.from_pylist(rows, pa.schema([field for field in schema if field.name not in ADDED]))
 
 
 @contextmanager
@@ -191,14 +214,10 @@ def parquet_writer(path: Path) -> Iterator[Write]:
     def write(block: Block, entities: list[list[dict] | None], errors: list[str | None]) -> None:
         nonlocal file
         try:
-            table = block.rows if isinstance(block.rows, pa.Table) else pa.Table.from_pylist(
-                block.rows, file and pa.schema([field for field in file.schema if field.name not in ADDED]))
-            if file is not None and (new := {name for row in block.rows for name in row} - set(file.schema.names)
-                                     if isinstance(block.rows, list) else set()):
-                raise UserError(f"{path}: column {shown(min(new))} comes only after the first {ROWS:,} rows; "
-                                f"use --format jsonl")
-            table = table.append_column("entities", pa.array(entities, ENTITIES))
-            table = table.append_column("error", pa.array(errors, pa.string()))
+            table = block.rows if isinstance(block.rows, pa.Table) else table_of(block.rows, file and file.schema, path)
+            added = (pa.array(entities, ENTITIES), pa.array(errors, pa.string()))
+            for name, values in zip(ADDED, added, strict=True):  # to a table without columns, none can be appended
+                table = table.append_column(name, values) if table.num_columns else pa.table({name: values})
             file = file or pq.ParquetWriter(path, table.schema)
             file.write_table(table)
         except (pa.ArrowException, UnicodeEncodeError) as error:

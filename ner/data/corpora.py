@@ -111,7 +111,7 @@ def hint_of(options: Options, lang: str) -> str:
     """Which options to set where a language is missing that only their defaults name."""
     names = [name for name in ("train_langs", "eval_langs")
              if lang in getattr(options, name) and getattr(options, name) == getattr(Options(), name)]
-    return f"; set --{' and --'.join(names)}" if names else ""
+    return f"; set --{' and --'.join(names)} (evaluate.py: --langs)" if names else ""
 
 
 def dataset(raw: Raw, lang: str, tags: TagSet) -> Dataset:

@@ -1,11 +1,21 @@
-"""The command line of ``evaluate.py``."""
+"""The command line of ``evaluate.py``, and what its options make of a trained model."""
+
+from __future__ import annotations  # for types whose modules import torch
 
 import argparse
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from ner.experiment.cli import HelpFormatter, Parser
-from ner.options import CHOICES, DESCRIPTIONS, FIELDS, KINDS
+from ner.experiment.cli import HelpFormatter, Parser, command_line_values
+from ner.options import CHOICES, DESCRIPTIONS, FIELDS, KINDS, Options, UserError, as_recipe, resolve, with_role
 
-HOW_TO_READ = ("languages", "split_seed", "token_column", "tag_column", "tag_scheme")  # options of the data
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from ner.inference.trained import Trained
+
+HOW_TO_READ = ("languages", "split_seed", "token_column", "tag_column", "tag_scheme", "fractions")  # data options
 
 
 def parser(description: str) -> Parser:
@@ -61,8 +71,8 @@ def parser(description: str) -> Parser:
     add_model(export)
     add_data(export, "test", "keep the words of, and to score")
     export.add_argument("--text", metavar="GLOB ...", nargs="+",
-                        help="files with text like what you will tag, as for tag --input [default: the sentences that "
-                             "the run has read, or all of --langs]")
+                        help="files with text like what you will tag, as for tag --input [default: all sentences of "
+                             "the run's data, or of --langs]")
     export.add_argument("--dtype", metavar="TEXT", choices=["float32", "float16"], default="float32",
                         help="float32 or float16, of the weights on disk [default: float32]")
     export.add_argument("--onnx", action="store_true", help="write model.onnx, too, for programs without PyTorch")
@@ -110,6 +120,8 @@ def add_model(command: argparse.ArgumentParser, several: bool = False) -> None:
                          help="commit, tag or branch of the model on the Hub [default: none]")
     command.add_argument("--device", metavar="TEXT", default="auto", choices=CHOICES["device"],
                          help=f"{FIELDS['device'].metadata['help']} [default: auto]")
+    command.add_argument("--mixed_precision", metavar="TEXT", choices=CHOICES["mixed_precision"],
+                         help=f"{FIELDS['mixed_precision'].metadata['help']} [default: the run's]")
 
 
 def add_data(command: argparse.ArgumentParser, split: str = "test", what: str = "score") -> None:
@@ -134,3 +146,43 @@ def add_map(command: argparse.ArgumentParser) -> None:
     command.add_argument("--map", metavar="TYPE=TYPE ...", nargs="+", default=[],
                          help="types of the data and the model's names for them, or O for no entity, for example "
                               "MISC=O PERSON=PER [default: none]")
+
+
+def accelerator_for(args: argparse.Namespace, name: str) -> Accelerator:
+    """This process's, on the device that the command line names, in its precision or that of the run `name`."""
+    from ner.inference.trained import options_of
+    from ner.training import machine
+
+    own = options_of(name)
+    return machine.accelerator(replace(own, device=args.device,
+                                       mixed_precision=args.mixed_precision or own.mixed_precision))
+
+
+def with_data(trained: Trained, args: argparse.Namespace) -> tuple[Trained, list[str]]:
+    """The trained model with the command line's data options instead of the run's, and the languages to score."""
+    recipe = as_recipe(trained.options)
+    if args.data_dir is not None or args.dataset is not None:
+        recipe |= {"data_dir": args.data_dir, "revision": None, "languages": {}, "split_seed": None}
+    if args.dataset is not None:  # another corpus, so the run's fractions, columns and names do not apply
+        recipe |= with_role(as_recipe(Options()), "of_data") | {"dataset": args.dataset, "data_dir": args.data_dir}
+    if args.revision is not None:
+        recipe["revision"] = args.revision
+    recipe |= command_line_values({name: words for name in HOW_TO_READ if (words := getattr(args, name)) is not None})
+    options, langs = resolve(recipe), args.langs or list(trained.options.eval_langs)
+    if args.data_dir is not None and args.fractions is None:  # perhaps the same corpus, perhaps another
+        for lang in options.fractions.keys() & langs:
+            print(f"{lang}: {options.fractions[lang]:g} of each split, as in the run; --fractions {{}} takes all",
+                  file=sys.stderr)
+    return trained._replace(options=options), langs
+
+
+def check_data(args: argparse.Namespace, *others: str) -> None:
+    """``UserError`` where no sentences are known: a model that is not a run, and no option that names data. `others`:
+    options that would do as well."""
+    from ner.inference.trained import has_data, model_folder
+
+    if not has_data(args.model, args.data_dir, args.dataset):
+        model_folder(args.model, args.model_revision)  # refuses what is no model at all
+        expected = [*others, "--data_dir", "--dataset"]
+        raise UserError(f"{args.model}: is not a run that knows its data; expected "
+                        f"{', '.join(expected[:-1])} or {expected[-1]}")

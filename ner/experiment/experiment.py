@@ -110,13 +110,9 @@ def build(options: Options, folder: Path, accelerator: Accelerator) -> Run:
     if options.push_to_hub:
         publish.check_repository_name(options.push_to_hub)
     with accelerator.main_process_first():  # one process fills the caches, the others read them
-        source = pretrained.folder_of(options.model, options.model_revision)
-        config = pretrained.load_config(source)
+        source, config = pretrained.encoder_of(options)
         tokenizer = pretrained.load_tokenizer(source, config)
         corpus, tags = corpora.load(options)
-    longest = config.max_position_embeddings - config.pad_token_id - 1
-    if options.max_length > longest:
-        raise UserError(f"max_length: expected at most {longest} for {options.model}, found {options.max_length}")
     taught = teacher.taught(options, tags, folder, accelerator)
     training, validation, test = load_data(options, corpus, tags, tokenizer, accelerator, taught)
     rows = None
@@ -173,9 +169,6 @@ def make_model(options: Options, source: Path, config, rows: np.ndarray | None, 
     model = pretrained.load_model(source, config, options.attention, rows, generator, tags.names)
     model.classifier.configure(options, tags)
     if options.freeze is not None:
-        if options.freeze > config.num_hidden_layers:
-            raise UserError(f"freeze: expected at most {config.num_hidden_layers}, the layers of {options.model}, "
-                            f"found {options.freeze}")
         roberta.freeze(model, options.freeze)
     if options.compile:
         roberta.compile_body(model)
@@ -236,9 +229,10 @@ def train(state: Run, keep: bool = True) -> None:
         if saved:
             checkpoint.add_evaluation(state.folder / "checkpoints", accelerator, progress, {"best": state.best})
         over = progress.step == state.total or out_of_patience(state)
-        if over and machine.in_any_process(signals(), accelerator):  # no further step would check for it
-            if not saved:
-                save(quick=True)
+        stop = over and machine.in_any_process(signals(), accelerator)  # no further step would check for it
+        if over and not saved and (keep or stop):
+            save(quick=stop)
+        if stop:
             stop_here()
         return over
 

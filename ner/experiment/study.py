@@ -23,7 +23,7 @@ from ner.experiment.folder import RUNS, claim, is_finished, read_results, write_
 from ner.experiment.plan import Planned, plan
 from ner.experiment.time_left import in_words
 from ner.files import write_whole
-from ner.options import NOT_IN_CONFIG, Options, UserError, as_recipe, shown, with_role
+from ner.options import NOT_IN_CONFIG, Options, UserError, as_recipe, same, shown, with_role
 from ner.recipe import is_study, read_recipe
 from ner.training.signals import Stopped
 
@@ -185,13 +185,8 @@ def finished(folder: Path, options: Options) -> dict | None:
     return results
 
 
-def same(name: str, a, b) -> bool:
-    """Whether two values of an option mean the same; a folder may be given by another path."""
-    return a == b or (name == "data_dir" and bool(a and b) and Path(a).resolve() == Path(b).resolve())
-
-
 def work(planned: Sequence[Planned]) -> dict[str, float]:
-    """The work of each run, in units of training one sentence; ``UserError`` if one lacks data."""
+    """The work of each run, in units of training one sentence; ``UserError`` if one lacks data, or cannot begin."""
     from ner.data import sampling, survey
 
     costs = {}
@@ -201,6 +196,7 @@ def work(planned: Sequence[Planned]) -> dict[str, float]:
                 sizes = {split: sum(len(sampling.subset(group.corpus[split][lang], lang, options.num_train_sentences))
                                     for lang in langs or ())
                          for split, langs in (("train", options.train_langs), ("unlabelled", options.pseudo_langs))}
+                check_begin(options, group)
             except UserError as error:
                 raise UserError(f"run {name}: {error}") from None
             validation = sum(len(group.corpus["validation"][lang])
@@ -209,6 +205,25 @@ def work(planned: Sequence[Planned]) -> dict[str, float]:
             training = sizes["train"] + round(options.pseudo_share * sizes["unlabelled"])
             costs[name] = cost(options, training, validation, test + sizes["unlabelled"])
     return costs
+
+
+def check_begin(options: Options, group) -> None:
+    """``UserError`` for what would stop a run at its beginning; `group`: the `survey.Survey` that it is in."""
+    from ner.data import corpora, exclude, survey
+    from ner.experiment import publish
+    from ner.model import head, pretrained
+
+    pretrained.encoder_of(options)
+    if options.push_to_hub:
+        publish.check_repository_name(options.push_to_hub)
+    if options.exclude:
+        exclude.exclusions(options.exclude)
+    found = (survey.entities(group.corpus["train"][lang], group.tags) for lang in options.train_langs)
+    if options.tags is None and len({kind for one in found for kind in one if one[kind]}) < len(group.tags.types):
+        own = corpora.load(options)[1]  # refuses data with types that others have trained on, and not this run
+    else:
+        own = group.tags
+    head.check_class_weights(options, own)
 
 
 def check_teachers(planned: Mapping[str, Planned]) -> None:

@@ -37,7 +37,7 @@ class Reduced(NamedTuple):
     content: dict  # tokenizer.json
     rows: np.ndarray  # sorted ids of the full vocabulary
     words: int  # in the text
-    otherwise: float  # share of the words of a new text that are split otherwise, estimated
+    otherwise: float | None  # share of the words of a new text that are split otherwise, estimated
 
 
 def export(trained: Trained, folder: Path, sentences: Iterable[list[str]], test: Mapping[str, Dataset], dtype: str,
@@ -61,7 +61,7 @@ def export(trained: Trained, folder: Path, sentences: Iterable[list[str]], test:
             sizes.append(round(path.stat().st_size / 1e6, 1))
         report = {"models": list(scored), "subwords": [trained.model.config.vocab_size, len(reduced.rows)],
                   "megabytes": sizes, "dtype": dtype, "words": reduced.words,
-                  "split_otherwise": round(reduced.otherwise, 4),
+                  "split_otherwise": reduced.otherwise and round(reduced.otherwise, 4),
                   "f1": {lang: [found[lang].metrics["f1"] for found in scored.values()] for lang in test},
                   "scored_words": sum(len(one.predictions.labels) for one in scored["before"].values()),
                   "other_tags": [other_tags(found, scored["before"]) for found in scored.values()],
@@ -124,8 +124,15 @@ def card(folder: Path, reduced: Reduced) -> str:
     path = folder / "README.md"
     own = path.read_text(encoding="utf-8", errors="replace").rstrip() + "\n\n" if path.is_file() else ""
     return (f"{own}## Vocabulary\n\nReduced to {len(reduced.rows):,} subwords, those of a text of {reduced.words:,} "
-            f"words and the single characters of its scripts. Text like it is tagged as by the full model; of the "
-            f"words of new text of the kind, an estimated {reduced.otherwise:.1%} are split otherwise.\n")
+            f"words and the single characters of its scripts. Text like it is tagged as by the full model; "
+            f"{estimate(reduced.otherwise)}.\n")
+
+
+def estimate(otherwise: float | None) -> str:
+    """The share of the words of new text that are split otherwise, in words."""
+    if otherwise is None:
+        return "how many words of new text are split otherwise is not estimated, which takes ten texts"
+    return f"of the words of new text like it, an estimated {otherwise:.1%} are split otherwise"
 
 
 def megabytes(folder: Path) -> float:
@@ -161,7 +168,8 @@ def words_of_files(patterns: list[str]) -> Iterator[list[str]]:
 
 
 def words_of_data(trained: Trained, langs: list[str] | None) -> Iterator[list[str]]:
-    """The words of all sentences in `langs`, of every split; by default those that the run has read."""
+    """The words of all sentences in `langs`, of every split; by default those of the run's data, with the training
+    sentences that `num_train_sentences` leaves out."""
     options = trained.options
     wanted = dict.fromkeys(SPLITS, langs or options.eval_langs)
     if langs is None:

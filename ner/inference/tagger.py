@@ -40,6 +40,7 @@ class Tagger:
     pretokenized: bool = False
     threshold: float = 0.0
     device: str = "auto"
+    mixed_precision: str | None = None  # None: the run's
     model_revision: str | None = None
 
     def __getstate__(self) -> dict:
@@ -47,7 +48,9 @@ class Tagger:
 
     @cached_property
     def accelerator(self) -> Accelerator:
-        return machine.accelerator(replace(options_of(self.model), device=self.device))
+        own = options_of(self.model)
+        return machine.accelerator(replace(own, device=self.device,
+                                           mixed_precision=self.mixed_precision or own.mixed_precision))
 
     @cached_property
     def trained(self) -> Trained:

@@ -99,12 +99,12 @@ def renumber(processor: dict, new: Mapping[int, int]) -> None:
             processor[role][1] = new[processor[role][1]]
 
 
-def otherwise(subwords: Mapping[str, Sequence[int]], rows: np.ndarray, words: Mapping[str, int]) -> float:
+def otherwise(subwords: Mapping[str, Sequence[int]], rows: np.ndarray, words: Mapping[str, int]) -> float | None:
     """The share of words, each counted as often as it occurs, that a tokenizer with the ids `rows` alone splits in
-    another way; `subwords`: how the one with all ids splits them."""
+    another way, None without words; `subwords`: how the one with all ids splits them."""
     there = set(rows.tolist())
     lost = sum(times for word, times in words.items() if not there.issuperset(subwords[word]))
-    return lost / max(sum(words.values()), 1)
+    return lost / sum(words.values()) if words else None
 
 
 def every_tenth(sentences: Iterable[Sequence[str]]) -> tuple[Counter[str], Counter[str]]:

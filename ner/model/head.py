@@ -35,9 +35,7 @@ class Head(Linear):
         ignores them."""
         if (options.label_smoothing or options.class_weights) and type(self).loss is not Head.loss:
             raise UserError("label_smoothing, class_weights: the head's own loss ignores them; remove them")
-        if unknown := options.class_weights.keys() - {"O", *tags.types}:
-            raise UserError(f"class_weights: {shown(min(unknown))} is not a type of the tag set; "
-                            f"expected O, {', '.join(tags.types)}")
+        check_class_weights(options, tags)
         self.label_smoothing = options.label_smoothing
         if options.class_weights:
             self.class_weights = [options.class_weights.get(name.split("-", 1)[-1], 1.0) for name in tags.names]
@@ -64,3 +62,10 @@ class Head(Linear):
     def log_probabilities(self, logits: Tensor, words: list[int]) -> Tensor:
         """(W, K) log p(tag of the word), in nats; arguments as in `loss`."""
         return logits.log_softmax(-1)
+
+
+def check_class_weights(options: Options, tags: TagSet) -> None:
+    """``UserError`` for a type outside the tag set."""
+    if unknown := options.class_weights.keys() - {"O", *tags.types}:
+        raise UserError(f"class_weights: {shown(min(unknown))} is not a type of the tag set; "
+                        f"expected O, {', '.join(tags.types)}")

@@ -24,7 +24,7 @@ from ner.files import whole_folder
 from ner.model import builtin, checks
 from ner.model.checks import first_line, read_json, shortened
 from ner.model.roberta import ACTIVATIONS, TokenClassifier
-from ner.options import UserError
+from ner.options import Options, UserError
 
 logger = logging.getLogger(__name__)
 BUILTIN = "e5-small"
@@ -72,6 +72,19 @@ def folder_of(name: str, revision: str | None = None) -> Path:
     family = FAMILY[load_config(folder).model_type]
     checks.check_download(name, folder, family.vocabulary_file)
     return folder
+
+
+def encoder_of(options: Options):
+    """Folder and configuration of a run's encoder; ``UserError`` where `max_length` or `freeze` is beyond it."""
+    source = folder_of(options.model, options.model_revision)
+    config = load_config(source)
+    longest = config.max_position_embeddings - config.pad_token_id - 1
+    if options.max_length > longest:
+        raise UserError(f"max_length: expected at most {longest} for {options.model}, found {options.max_length}")
+    if options.freeze is not None and options.freeze > config.num_hidden_layers:
+        raise UserError(f"freeze: expected at most {config.num_hidden_layers}, the layers of {options.model}, "
+                        f"found {options.freeze}")
+    return source, config
 
 
 def unused_positions(config) -> int:

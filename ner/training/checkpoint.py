@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from ner.files import checksum, whole_folder
-from ner.options import UserError
+from ner.options import UserError, same
 from ner.training.loop import Progress
 
 KEPT = 2
@@ -249,7 +249,7 @@ def read(path: Path, accelerator: Accelerator, model, optimizer, identity: dict)
 def compare(path: Path, theirs: dict, ours: dict) -> None:
     ours = json.loads(json.dumps(ours))  # tuples are lists in a file
     different = [f"{key}: {theirs.get(key)!r} before, {value!r} now"
-                 for key, value in ours.items() if theirs.get(key) != value]
+                 for key, value in ours.items() if not same(key, theirs.get(key), value)]
     if different:
         raise UserError(f"{path}: cannot be continued, these differ: " + "; ".join(different))
 

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from accelerate.utils import (
     parse_flag_from_env,
 )
 
-from ner.options import Options, UserError
+from ner.options import Options, UserError, shown
 
 DEVICES = ("cpu", "cuda", "mps")  # on others, a run would continue with other random numbers
 WHOLE_MODEL = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
@@ -100,9 +101,15 @@ def check_place(state: PartialState, device: str, started: int) -> None:
 
 def apart() -> tuple[int, int]:
     """This process's number and how many there are, from a launcher's RANK and WORLD_SIZE. They are then forgotten:
-    each computes alone, and none waits for another."""
-    rank, local, processes = (int(os.environ.pop(name, default))
-                              for name, default in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 1)))
+    each computes alone, and none waits for another. ``UserError`` unless the number is below the count."""
+    given = {name: os.environ.pop(name, default)
+             for name, default in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"))}
+    for name, value in given.items():
+        if not re.fullmatch("[0-9]{1,9}", value):
+            raise UserError(f"{name}: expected a whole number, found {shown(value)}")
+    rank, local, processes = map(int, given.values())
+    if rank >= processes:
+        raise UserError(f"RANK: expected a number below WORLD_SIZE, {processes}, counted from 0, found {rank}")
     if torch.cuda.is_available():
         torch.cuda.set_device(local % torch.cuda.device_count())
     return rank, processes

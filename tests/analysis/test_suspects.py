@@ -139,6 +139,20 @@ def test_too_few_sentences_cannot_be_halved(monkeypatch):
         suspects.find(SMALL, Accelerator())
 
 
+def test_a_part_of_a_sentence_is_no_suspect(monkeypatch):
+    """`without` knows whole sentences; the one of row 1 was divided, and its parts came into different halves."""
+    tags, halves = TagSet(NAMES), [[("de", 0), ("de", 1)], [("de", 1), ("fr", 0)]]
+
+    def out_of_sample(options, half, accelerator):
+        part = Encoded([["Ada"], ["Bern"]], np.array([1, 3]), [], halves[half])
+        found = np.zeros(2, np.int64)
+        return part, Predictions(found, np.ones(2), np.ones(2), found), tags
+
+    monkeypatch.setattr(suspects, "out_of_sample", out_of_sample)
+    found, count = suspects.find(SMALL, Accelerator())
+    assert [(one.sentence.lang, one.sentence.row) for one in found] == [("de", 0), ("fr", 0)] and count == 4
+
+
 @pytest.mark.parametrize("arguments, message", [
     (["--config", str(ROOT / "configs" / "chapter4.yaml")], "chapter4.yaml: found several runs"),
     (["--seeds", "1", "2"], "seeds: found several runs; expected the options of one"),

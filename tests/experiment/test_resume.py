@@ -256,6 +256,11 @@ def spoil(below: float, step: int | None = None) -> None:
         doubles.signal_at(step, signal.SIGTERM)
 
 
+def spoil_and_keep(below: float) -> None:
+    spoil(below)
+    doubles.keep_checkpoints()
+
+
 @pytest.mark.parametrize("select", ["mean", "de"])
 def test_the_selected_epoch_is_the_one_saved(recipe, tmp_path, select):
     """Interrupted in the last of three epochs, which is spoiled: the weights come from the checkpoint."""
@@ -279,14 +284,15 @@ def test_the_selected_epoch_is_the_one_saved(recipe, tmp_path, select):
 def test_patience_stops(recipe, tmp_path):
     """Of 20 epochs, the third (from step 21 of 200 on) is spoiled and so are all after it."""
     argv = runs.arguments(recipe, tmp_path / "run", "--select", "mean", "--patience", "2", "--epochs", "20",
-                          "--average", "none", "--average_from", "0.3",
+                          "--average", "none", "--average_from", "0.3", "--checkpoint_every", "none",
                           "--resume")
     run(argv, tmp_path, spoil, 0.01801, 12, status=143)
-    run(argv, tmp_path, spoil, 0.01801)
+    run(argv, tmp_path, spoil_and_keep, 0.01801)
     train = runs.outcome(tmp_path / "run")["train"]
     scores = [epoch["mean_f1"] for epoch in train["epochs"]]
     assert (train["selected_epoch"] <= 2 and len(scores) == train["selected_epoch"] + 2
             and train["steps"] == 10 * len(scores))
+    assert steps(tmp_path / "run")[-1] == train["steps"], "a failing test does not cost the training"
 
 
 def test_three_kills(tmp_path):

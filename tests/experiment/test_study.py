@@ -22,6 +22,7 @@ from ner.options import UserError, as_recipe, resolve
 from ner.recipe import is_study, read_recipe
 from ner.training.signals import Stopped
 from tests.helpers import doubles
+from tests.helpers.known import write_data
 from tests.helpers.paths import ROOT
 
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
@@ -218,6 +219,26 @@ def test_nothing_starts_when_one_run_has_no_data(tmp_path, pretend, capsys):
         assert script.main(recipe_in(tmp_path, text)) == 2
     assert pretend.noted == [] and not (tmp_path / "out").exists()
     assert "run b: num_train_sentences: asked for 1000000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options, message", [
+    ("model: ./gone", "./gone: no such folder"),
+    ("max_length: 5000", "max_length: expected at most 512 for e5-small, found 5000"),
+    ("freeze: 13", "freeze: expected at most 12, the layers of e5-small, found 13"),
+    ("exclude: gone.tsv", "exclude: gone.tsv"),
+    ("push_to_hub: name", "push_to_hub: 'name' is not a repository"),
+    ("class_weights: {MISC: 2}", "class_weights: MISC is not a type of the tag set; expected O, LOC, ORG, PER"),
+    ("train_langs: [it]", "'B-LOC'")])
+def test_nothing_starts_when_one_run_cannot_begin(tmp_path, pretend, capsys, options, message):
+    """The last has no LOC to train on, which only the run before it has."""
+    for lang, kinds in (("de", "PER ORG LOC"), ("it", "PER ORG")):
+        for split in ("train", "validation", "test"):
+            write_data(tmp_path / "data", lang, split, [[("x", f"B-{kind}")] for kind in kinds.split()])
+    assert script.main(recipe_in(tmp_path, f"data_dir: {tmp_path / 'data'}\ntrain_langs: [de]\n"
+                                           f"runs:\n  a:\n  b: {{{options}}}\n")) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("train.py: run b: ") and message in error
+    assert pretend.noted == [] and not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow

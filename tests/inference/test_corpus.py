@@ -108,6 +108,42 @@ def test_each_format_becomes_the_other(model, tmp_path, capsys, form):
             (1, ["Anna", "Keller"], [(0, 11, "PER", "Anna Keller")]), (None, ["Bern x"], [(0, 6, "LOC", "Bern x")])]
 
 
+def test_columns_that_the_first_row_lacks(model, tmp_path, capsys):
+    """Optional keys, of which a broken row has none, and null for NaN, which JSON does not have."""
+    rows = ['{"id": 1', '{"text": "Anna", "x": NaN}', '{"text": "Bern", "b": [1]}',
+            '{"b": null, "x": [{"y": -Infinity}]}']
+    (tmp_path / "a.jsonl").write_text("".join(f"{row}\n" for row in rows[:3]))
+    (tmp_path / "b.jsonl").write_text("".join(f"{row}\n" for row in rows[1:]))
+    parquet = ("--output", tmp_path / "o", "--format", "parquet")
+    assert call(capsys, model, "--input", tmp_path / "a.jsonl", *parquet)[0] == 0
+    table = pq.read_table(tmp_path / "o" / "a.parquet")
+    assert table.column_names == ["text", "x", "b", "entities", "error"]
+    assert [(row["text"], row["b"], row["entities"] is None) for row in table.to_pylist()] == [
+        (None, None, True), ("Anna", None, False), ("Bern", [1], False)]
+    assert table["error"].to_pylist()[0].startswith("not JSON (")
+    assert call(capsys, model, "--input", tmp_path / "b.jsonl", "--output", tmp_path / "p")[0] == 0
+    text = (tmp_path / "p" / "b.jsonl").read_text()
+    assert "NaN" not in text and "Infinity" not in text
+    assert [(row.get("x"), row.get("b")) for row in lines(tmp_path / "p" / "b.jsonl")] == [
+        (None, None), (None, [1]), ([{"y": None}], None)]
+
+
+def test_places_of_processes_that_cannot_be(model, tmp_path, capsys, monkeypatch):
+    (tmp_path / "a.txt").write_text("Bern\n")
+    below = "RANK: expected a number below WORLD_SIZE, "
+    for rank, processes, message in (("2", "2", f"{below}2, counted from 0, found 2"),
+                                     ("1", None, f"{below}1, counted from 0, found 1"),
+                                     ("0", "0", f"{below}0, counted from 0, found 0"),
+                                     ("-1", "2", "RANK: expected a whole number, found '-1'"),
+                                     ("0", "two", "WORLD_SIZE: expected a whole number, found 'two'")):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.delenv("WORLD_SIZE", raising=False)
+        if processes is not None:
+            monkeypatch.setenv("WORLD_SIZE", processes)
+        assert refused(capsys, model, "--input", tmp_path / "a.txt", "--output", tmp_path / "o").endswith(message)
+    assert not (tmp_path / "o").exists()
+
+
 def test_blocks_do_not_change_what_is_found(model, tmp_path, monkeypatch):
     texts = random_texts(50)
     (tmp_path / "a.txt").write_text("".join(f"{text}\n" for text in texts))

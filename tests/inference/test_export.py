@@ -68,7 +68,7 @@ def test_other_tags_are_counted_over_all_languages():
 def test_words_that_are_split_otherwise_count_as_often_as_they_occur():
     subwords = {"a": [4], "b": [5, 6], "c": [6]}
     assert trim.otherwise(subwords, np.array([4, 6]), {"a": 5, "b": 2, "c": 1}) == 2 / 8
-    assert trim.otherwise({}, np.array([4]), {}) == 0
+    assert trim.otherwise({}, np.array([4]), {}) is None
 
 
 def unigram(scores: dict[str, float]) -> dict:
@@ -157,7 +157,8 @@ def test_characters_of_the_scripts_remain(both):
     word = "Wqj"  # of letters that no word of the text has
     assert tokenizer.unk_token_id not in tokenizer(word).input_ids or (
         trained.tokenizer.unk_token_id in trained.tokenizer(word).input_ids)
-    assert report["words"] == 10 and report["split_otherwise"] == 0
+    assert report["words"] == 10 and report["split_otherwise"] is None, "fewer than ten texts"
+    assert "is not estimated, which takes ten texts" in (folder / "README.md").read_text()
 
 
 def test_a_word_that_nothing_like_the_text_has_is_split_into_characters(tmp_path):

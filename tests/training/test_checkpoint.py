@@ -204,6 +204,14 @@ def test_what_differs_is_listed(written):
     assert with_role({"log_every": 2, "output_dir": "x", "checkpoint_every": "epoch"}, "changes_result") == {}
 
 
+def test_the_same_folder_under_another_name_does_not_differ(tmp_path):
+    before, now = {"data_dir": str(tmp_path / "x" / ".." / "data")}, {"data_dir": str(tmp_path / "data")}
+    checkpoint.compare(tmp_path, before, now)
+    for other in ({"data_dir": None}, {"data_dir": str(tmp_path)}):
+        with pytest.raises(UserError, match="these differ: data_dir"):
+            checkpoint.compare(tmp_path, before, other)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("failing", FILES)
 def test_a_write_that_fails_loses_neither_the_older_one_nor_its_message(tmp_path, monkeypatch, failing):
