@@ -54,7 +54,7 @@ def check_arguments(words: Sequence[str]) -> None:
 
 def find(options: Options, accelerator: Accelerator) -> tuple[list[Suspect], int]:
     """The training sentences that the model of the other half tags differently, most doubtful first, and the number of
-    all training sentences. Raises ``UserError`` like a run."""
+    all training sentences. Those that were divided are left out. Raises ``UserError`` like a run."""
     options = replace(options, eval_langs=options.train_langs, **FIXED)
     found, parts_of = [], Counter[tuple[str, int]]()
     for half in (0, 1):
@@ -64,7 +64,7 @@ def find(options: Options, accelerator: Accelerator) -> tuple[list[Suspect], int
         accelerator.free_memory()
     # what is only a part of a sentence (see `encoded.in_windows`) cannot be left out of training
     whole = [suspect for suspect in found if parts_of[suspect.sentence.lang, suspect.sentence.row] == 1]
-    return sorted(whole, key=lambda suspect: -suspect.confidence), parts_of.total()
+    return sorted(whole, key=lambda suspect: -suspect.confidence), len(parts_of)
 
 
 def out_of_sample(options: Options, half: int, accelerator: Accelerator) -> tuple[Encoded, Predictions, TagSet]:

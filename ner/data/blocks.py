@@ -178,12 +178,14 @@ def jsonl_writer(path: Path) -> Iterator[Write]:
 
 def json_line(row: dict, path: Path) -> bytes:
     try:
-        return json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        try:
+            text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+        except ValueError:
+            text = json.dumps(finite(row), ensure_ascii=False)
+        return text.encode() + b"\n"
     except UnicodeEncodeError:  # a lone surrogate, which only an escape can stand for
-        return json.dumps(row).encode() + b"\n"
-    except ValueError:
-        return json_line(finite(row), path)
-    except TypeError as error:
+        return json.dumps(finite(row)).encode() + b"\n"
+    except (TypeError, RecursionError) as error:
         raise UserError(f"{path}: {error}, as a column of the input would need; use --format parquet") from None
 
 
@@ -191,7 +193,7 @@ def finite(value: Any) -> Any:
     """The same JSON value with null for NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {key: finite(one) for key, one in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

@@ -68,7 +68,7 @@ def parser(description: str) -> Parser:
     pseudo.add_argument("--output", metavar="TEXT", required=True,
                         help="new folder for <lang>/train.jsonl, which train.py --data_dir reads")
     export = add("export", "make a trained model small: keep only the subwords that your text can need")
-    add_model(export)
+    add_model(export, precision="no")
     add_data(export, "test", "keep the words of, and to score")
     export.add_argument("--text", metavar="GLOB ...", nargs="+",
                         help="files with text like what you will tag, as for tag --input [default: all sentences of "
@@ -110,7 +110,7 @@ def parser(description: str) -> Parser:
     return result
 
 
-def add_model(command: argparse.ArgumentParser, several: bool = False) -> None:
+def add_model(command: argparse.ArgumentParser, several: bool = False, precision: str = "the run's") -> None:
     if several:
         command.add_argument("model", metavar="RUN_OR_MODEL ...", nargs="+",
                              help="folders of runs, model folders or Hub names")
@@ -121,7 +121,7 @@ def add_model(command: argparse.ArgumentParser, several: bool = False) -> None:
     command.add_argument("--device", metavar="TEXT", default="auto", choices=CHOICES["device"],
                          help=f"{FIELDS['device'].metadata['help']} [default: auto]")
     command.add_argument("--mixed_precision", metavar="TEXT", choices=CHOICES["mixed_precision"],
-                         help=f"{FIELDS['mixed_precision'].metadata['help']} [default: the run's]")
+                         help=f"{FIELDS['mixed_precision'].metadata['help']} [default: {precision}]")
 
 
 def add_data(command: argparse.ArgumentParser, split: str = "test", what: str = "score") -> None:
@@ -182,7 +182,8 @@ def check_data(args: argparse.Namespace, *others: str) -> None:
     from ner.inference.trained import has_data, model_folder
 
     if not has_data(args.model, args.data_dir, args.dataset):
-        model_folder(args.model, args.model_revision)  # refuses what is no model at all
+        if args.model.startswith((".", "/", "~")):
+            model_folder(args.model)  # refuses what is no model at all
         expected = [*others, "--data_dir", "--dataset"]
         raise UserError(f"{args.model}: is not a run that knows its data; expected "
                         f"{', '.join(expected[:-1])} or {expected[-1]}")

@@ -131,7 +131,7 @@ def card(folder: Path, reduced: Reduced) -> str:
 def estimate(otherwise: float | None) -> str:
     """The share of the words of new text that are split otherwise, in words."""
     if otherwise is None:
-        return "how many words of new text are split otherwise is not estimated, which takes ten texts"
+        return "how many words of new text are split otherwise is not estimated: that takes at least ten texts"
     return f"of the words of new text like it, an estimated {otherwise:.1%} are split otherwise"
 
 

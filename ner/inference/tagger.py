@@ -40,8 +40,8 @@ class Tagger:
     pretokenized: bool = False
     threshold: float = 0.0
     device: str = "auto"
-    mixed_precision: str | None = None  # None: the run's
     model_revision: str | None = None
+    mixed_precision: str | None = None  # None: the run's
 
     def __getstate__(self) -> dict:
         return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -110,6 +110,6 @@ def otherwise(subwords: Mapping[str, Sequence[int]], rows: np.ndarray, words: Ma
 def every_tenth(sentences: Iterable[Sequence[str]]) -> tuple[Counter[str], Counter[str]]:
     """How often words occur in nine of ten sentences, and in every tenth."""
     counts: tuple[Counter[str], Counter[str]] = Counter(), Counter()
-    for number, words in enumerate(sentences, start=1):
+    for number, words in enumerate(filter(len, sentences), start=1):
         counts[number % 10 == 0].update(words)
     return counts

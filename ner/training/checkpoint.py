@@ -115,17 +115,18 @@ def write(folder: Path, accelerator: Accelerator, model, optimizer, progress: Pr
         # Damaged ones were renamed when the run was continued, so these are intact; later ones are from another run.
         before = sorted((path for path in found(folder) if step_of(path) < progress.step), key=step_of)
         weights = files_of(others)
-        same = [before[-1] / name for name in weights if quick and before and holds(before[-1] / name, weights[name])]
+        unchanged = [before[-1] / name for name in weights
+                     if quick and before and holds(before[-1] / name, weights[name])]
         write_folder(new, {
             "weights.safetensors": {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()},
             "moments.safetensors": {name: t.detach().cpu().contiguous() for name, t in tensors.items()},
             "random.safetensors": {f"{rank}/{name}": t
                                    for rank, state in enumerate(states) for name, t in state.items()},
-            **{name: weights[name] for name in weights.keys() - {path.name for path in same}},
+            **{name: weights[name] for name in weights.keys() - {path.name for path in unchanged}},
         }, {"progress": dataclasses.asdict(progress), "identity": identity, "processes": len(states),
             "optimizer": rest,
             "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None},
-            {path: checksum(path) for path in same})
+            {path: checksum(path) for path in unchanged})
         for path in {*found(folder), *folder.glob(".step-*.tmp")} - {new, *before[1 - KEPT :]}:
             shutil.rmtree(path)
     accelerator.wait_for_everyone()

@@ -81,10 +81,10 @@ def test_files_that_are_missing(tmp_path):
     write_files(tmp_path, lang="fr")
     assert complaint(data_dir=str(tmp_path), eval_langs=["it"]) == f"{tmp_path}: no language 'it'; there are de, fr"
     defaults = Options(data_dir=str(tmp_path))
-    with pytest.raises(UserError, match=r"no language 'it'; there are de, fr; set --eval_langs$"):
+    with pytest.raises(UserError, match=r"'it'; there are de, fr; set --eval_langs \(evaluate.py: --langs\)$"):
         corpora.load(defaults, {"test": ["it"]})
     os.rename(tmp_path / "de", tmp_path / "away")
-    with pytest.raises(UserError, match=r"no language 'de'; there are away, fr; set --train_langs and --eval_langs$"):
+    with pytest.raises(UserError, match=r"are away, fr; set --train_langs and --eval_langs \(evaluate.py: --langs\)$"):
         corpora.load(defaults, {"test": ["de"]})
     os.rename(tmp_path / "away", tmp_path / "de")
     (tmp_path / "fr" / "dev").unlink()

@@ -227,7 +227,7 @@ def test_nothing_starts_when_one_run_has_no_data(tmp_path, pretend, capsys):
     ("freeze: 13", "freeze: expected at most 12, the layers of e5-small, found 13"),
     ("exclude: gone.tsv", "exclude: gone.tsv"),
     ("push_to_hub: name", "push_to_hub: 'name' is not a repository"),
-    ("class_weights: {MISC: 2}", "class_weights: MISC is not a type of the tag set; expected O, LOC, ORG, PER"),
+    ("class_weights: {MISC: 2}", "class_weights: 'MISC' is not a type of the tag set; expected O, PER, ORG, LOC"),
     ("train_langs: [it]", "'B-LOC'")])
 def test_nothing_starts_when_one_run_cannot_begin(tmp_path, pretend, capsys, options, message):
     """The last has no LOC to train on, which only the run before it has."""

@@ -158,7 +158,7 @@ def test_characters_of_the_scripts_remain(both):
     assert tokenizer.unk_token_id not in tokenizer(word).input_ids or (
         trained.tokenizer.unk_token_id in trained.tokenizer(word).input_ids)
     assert report["words"] == 10 and report["split_otherwise"] is None, "fewer than ten texts"
-    assert "is not estimated, which takes ten texts" in (folder / "README.md").read_text()
+    assert "is not estimated: that takes at least ten texts" in (folder / "README.md").read_text()
 
 
 def test_a_word_that_nothing_like_the_text_has_is_split_into_characters(tmp_path):
