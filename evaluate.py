@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from ner.experiment.cli import read_arguments, refuse_control_characters
-from ner.experiment.commands import accelerator_for, check_data, parser, with_data
+from ner.experiment.commands import check_data, parser, with_data
 from ner.options import Options, UserError, as_recipe, resolve
 from ner.recipe import is_study
 from ner.training.signals import Stopped
@@ -18,11 +18,11 @@ from ner.training.signals import Stopped
 def scored_split(args, suffix: str, decode: str | None = None):
     """What score and errors have in common: choose a folder (default: NAME-suffix), load the model, score the split."""
     from ner.experiment.folder import check_folder, check_output, new_folder
-    from ner.inference.trained import load, score, type_map
+    from ner.inference.trained import accelerator_for, load, score, type_map
 
     types = type_map(args.map)
     check_data(args)
-    accelerator = accelerator_for(args, args.model)
+    accelerator = accelerator_for(args.model, args.device, args.mixed_precision)
     name = Path(args.model).name
     folder = Path(args.output_dir) if args.output_dir else new_folder(f"{name}-{suffix}")
     check_folder(folder, Options())
@@ -66,11 +66,11 @@ def run_tag(args) -> None:
         raise UserError("the following arguments are required: TEXT ... or --input; see --help")
     from ner.experiment.folder import check_output
     from ner.inference import page, tag, terminal
-    from ner.inference.trained import load
+    from ner.inference.trained import accelerator_for, load
 
     if args.html is not None:
         check_output(Path(args.html), "--html")
-    accelerator = accelerator_for(args, args.model)
+    accelerator = accelerator_for(args.model, args.device, args.mixed_precision)
     if args.text == ["-"] and accelerator.num_processes > 1:
         raise UserError(f"tag -: {accelerator.num_processes} processes cannot share standard input; start one, or use "
                         "--input")
@@ -132,11 +132,11 @@ def run_pseudo(args) -> None:
     from ner.data import corpora
     from ner.experiment.folder import check_output
     from ner.inference import pseudo
-    from ner.inference.trained import load
+    from ner.inference.trained import accelerator_for, load
 
     check_output(folder := Path(args.output))
     check_data(args)
-    accelerator = accelerator_for(args, args.model)
+    accelerator = accelerator_for(args.model, args.device, args.mixed_precision)
     teacher, langs = with_data(load(args.model, accelerator, args.model_revision), args)
     with accelerator.main_process_first():
         pool = corpora.unlabelled(teacher.options, langs, teacher.tags, args.split, alone=len(langs) == 1)
@@ -151,13 +151,13 @@ def run_pseudo(args) -> None:
 def run_export(args) -> None:
     from ner.experiment.folder import check_output
     from ner.inference import export
-    from ner.inference.trained import has_data, labelled_rows, load
+    from ner.inference.trained import accelerator_for, has_data, labelled_rows, load
 
     check_output(folder := Path(args.output))
     if args.text is None:
         check_data(args, "--text")
-    args.mixed_precision = args.mixed_precision or "no"  # so that the files differ in nothing but themselves
-    accelerator = accelerator_for(args, args.model)
+    # in fp32, so that the files differ in nothing but themselves
+    accelerator = accelerator_for(args.model, args.device, args.mixed_precision or "no")
     if accelerator.num_processes > 1:
         raise UserError(f"export: was started as {accelerator.num_processes} processes; expected one")
     trained, langs = with_data(load(args.model, accelerator, args.model_revision), args)
@@ -172,13 +172,13 @@ def run_export(args) -> None:
 def run_average(args) -> None:
     from ner.experiment.folder import check_output
     from ner.inference import average
-    from ner.inference.trained import has_data, labelled_rows, load
+    from ner.inference.trained import accelerator_for, has_data, labelled_rows, load
 
     check_output(folder := Path(args.output))
     first, *others = args.model
     if not others:
         raise UserError(f"average: expected two models or more, found only {first}")
-    accelerator = accelerator_for(args, first)
+    accelerator = accelerator_for(first, args.device, args.mixed_precision)
     trained, langs = with_data(load(first, accelerator, args.model_revision), args)
     rows = labelled_rows(trained, langs, args.split) if has_data(first, args.data_dir, args.dataset) else {}
     members = (load(name, accelerator, args.model_revision) for name in others)

@@ -1,18 +1,15 @@
-"""The command line of ``evaluate.py``, and what its options make of a trained model."""
+"""The command line of ``evaluate.py``, and the data that it names."""
 
 from __future__ import annotations  # for types whose modules import torch
 
 import argparse
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ner.experiment.cli import HelpFormatter, Parser, command_line_values
 from ner.options import CHOICES, DESCRIPTIONS, FIELDS, KINDS, Options, UserError, as_recipe, resolve, with_role
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
     from ner.inference.trained import Trained
 
 HOW_TO_READ = ("languages", "split_seed", "token_column", "tag_column", "tag_scheme", "fractions")  # data options
@@ -146,16 +143,6 @@ def add_map(command: argparse.ArgumentParser) -> None:
     command.add_argument("--map", metavar="TYPE=TYPE ...", nargs="+", default=[],
                          help="types of the data and the model's names for them, or O for no entity, for example "
                               "MISC=O PERSON=PER [default: none]")
-
-
-def accelerator_for(args: argparse.Namespace, name: str) -> Accelerator:
-    """This process's, on the device that the command line names, in its precision or that of the run `name`."""
-    from ner.inference.trained import options_of
-    from ner.training import machine
-
-    own = options_of(name)
-    return machine.accelerator(replace(own, device=args.device,
-                                       mixed_precision=args.mixed_precision or own.mixed_precision))
 
 
 def with_data(trained: Trained, args: argparse.Namespace) -> tuple[Trained, list[str]]:

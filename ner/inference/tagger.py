@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -13,9 +13,8 @@ from ner.data.encoded import Encoded
 from ner.evaluation.predict import Predictions
 from ner.inference import tag
 from ner.inference.tag import Text
-from ner.inference.trained import Trained, load, options_of, predicted
+from ner.inference.trained import Trained, accelerator_for, load, predicted
 from ner.options import UserError, shown
-from ner.training import machine
 
 IMPORTED_BY = os.getpid()
 
@@ -48,9 +47,7 @@ class Tagger:
 
     @cached_property
     def accelerator(self) -> Accelerator:
-        own = options_of(self.model)
-        return machine.accelerator(replace(own, device=self.device,
-                                           mixed_precision=self.mixed_precision or own.mixed_precision))
+        return accelerator_for(self.model, self.device, self.mixed_precision)
 
     @cached_property
     def trained(self) -> Trained:

@@ -32,6 +32,7 @@ from ner.options import Options, UserError, resolve, shown
 from ner.recipe import is_study, read_recipe
 from ner.schemes import iob1_to_iob2
 from ner.tags import NO_LABEL, UNANNOTATED, TagSet
+from ner.training import machine
 
 EXPORTED = "export.json"  # in a model folder that `evaluate.py export` or `average` has written
 KEPT_OPTIONS = ("max_length", "stride", "decode")  # without which such a folder would tag otherwise than its run
@@ -101,6 +102,12 @@ def weights_checksum(name: str, revision: str | None = None) -> str:
     files = {path for path, _ in pretrained.weight_files(model_folder(name, revision)).values()}
     sums = [checksum(path) for path in sorted(files)]
     return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+def accelerator_for(name: str, device: str, mixed_precision: str | None = None) -> Accelerator:
+    """This process's, on a device, in a precision or in that of the run `name`."""
+    own = options_of(name)
+    return machine.accelerator(replace(own, device=device, mixed_precision=mixed_precision or own.mixed_precision))
 
 
 def load(name: str, accelerator: Accelerator, revision: str | None = None) -> Trained:

@@ -126,6 +126,11 @@ def test_columns_that_the_first_row_lacks(model, tmp_path, capsys):
     assert "NaN" not in text and "Infinity" not in text
     assert [(row.get("x"), row.get("b")) for row in lines(tmp_path / "p" / "b.jsonl")] == [
         (None, None), (None, [1]), ([{"y": None}], None)]
+    pairs = pa.array([[("a", float("nan"))]], pa.map_(pa.string(), pa.float64()))
+    pq.write_table(pa.table({"text": ["Bern"], "m": pairs}), tmp_path / "c.parquet")
+    jsonl = ("--output", tmp_path / "q", "--format", "jsonl")
+    assert call(capsys, model, "--input", tmp_path / "c.parquet", *jsonl)[0] == 0
+    assert lines(tmp_path / "q" / "c.jsonl")[0]["m"] == [["a", None]]
 
 
 def test_places_of_processes_that_cannot_be(model, tmp_path, capsys, monkeypatch):
