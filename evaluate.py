@@ -66,7 +66,7 @@ def run_tag(args) -> None:
         raise UserError("the following arguments are required: TEXT ... or --input; see --help")
     from ner.experiment.folder import check_output
     from ner.inference import page, tag, terminal
-    from ner.inference.trained import accelerator_for, load
+    from ner.inference.trained import accelerator_for, legal, load
 
     if args.html is not None:
         check_output(Path(args.html), "--html")
@@ -74,7 +74,7 @@ def run_tag(args) -> None:
     if args.text == ["-"] and accelerator.num_processes > 1:
         raise UserError(f"tag -: {accelerator.num_processes} processes cannot share standard input; start one, or use "
                         "--input")
-    trained = load(args.model, accelerator, args.model_revision)
+    trained = legal(load(args.model, accelerator, args.model_revision))
     lines, source = (tag.lines(sys.stdin), "standard input:") if args.text == ["-"] else (args.text, "text ")
     texts = tag.read_texts(lines, source, args.pretokenized)
     parts = ([tag.without_doubtful(one, args.threshold) for one in tag.tag(trained, part, accelerator)]
@@ -113,11 +113,11 @@ def tag_files(args) -> None:
     from ner.inference.tagger import Tagger
     from ner.training import machine
 
-    shards = find_shards(args.input)
+    folder = Path(args.output)
+    shards = find_shards(args.input, folder if corpus.is_begun(folder) else None)
     rank, processes = machine.apart()
     tagger = Tagger(args.model, pretokenized=args.pretokenized, threshold=args.threshold, device=args.device,
                     mixed_precision=args.mixed_precision, model_revision=args.model_revision)
-    folder = Path(args.output)
     if corpus.tag_corpus(tagger, shards, folder, args.column, args.format, args.strict, rank, processes):
         print(f"{folder}: {len(shards)} {'shard' if len(shards) == 1 else 'shards'}, {corpus.SUMMARY}")
     else:

@@ -23,7 +23,7 @@ MAX_LINE = 1 << 24  # bytes
 COLUMNS = ("text", "tokens", "words")  # where texts or words are, unless the user says otherwise
 ENTITIES = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("type", pa.string()),
                                ("text", pa.string()), ("score", pa.float64())]))
-ADDED = ("entities", "error")
+ADDED, ADDED_TYPES = ("entities", "error"), (ENTITIES, pa.string())
 
 
 class Block(NamedTuple):
@@ -61,8 +61,10 @@ def table_blocks(shard: Shard, wanted: str | None) -> Iterator[Block]:
                             f"expected strings or lists of strings")
         part: list[pa.RecordBatch] = []
         rows = size = seen = 0
-        total = sum(file.metadata.row_group(i).num_rows for i in shard.groups)
-        for batch in file.iter_batches(64, row_groups=list(shard.groups)):
+        groups = [file.metadata.row_group(i) for i in shard.groups]
+        total = sum(group.num_rows for group in groups)
+        width = sum(group.total_byte_size for group in groups) // max(total, 1)  # of a row, which may hold an image
+        for batch in file.iter_batches(min(64, BYTES // max(width, 1) or 1), row_groups=list(shard.groups)):
             part.append(batch)
             rows, size = rows + batch.num_rows, size + batch.nbytes
             if rows >= ROWS or size >= BYTES:
@@ -82,7 +84,8 @@ def holds_text(kind: pa.DataType) -> bool:
 def line_blocks(shard: Shard, wanted: str | None) -> Iterator[Block]:
     rows: list[dict] = []
     problems: dict[int, str] = {}
-    column, size, number = wanted, 0, 0
+    column = column_of(shard.path, [COLUMNS[0]], wanted) if shard.format == "txt" else None
+    size = number = 0
     compression = {".gz": "gzip", ".zst": "zstd"}.get(shard.path.suffix)
     with open(shard.path, "rb") as file, pa.input_stream(file, compression) as stream:
         for number, raw in enumerate(raw_lines(io.BufferedReader(stream, 1 << 16)), start=1):
@@ -95,12 +98,12 @@ def line_blocks(shard: Shard, wanted: str | None) -> Iterator[Block]:
             rows.append(row)
             size += len(raw)
             if len(rows) >= ROWS or size >= BYTES:
-                column = first_column(shard.path, rows, column) if number == len(rows) else column
-                yield Block(rows, problems, str(column), file.tell() / max(shard.size, 1))
+                column = column or first_column(shard.path, rows, problems, wanted)
+                yield Block(rows, problems, column or COLUMNS[0], file.tell() / max(shard.size, 1))
                 rows, problems, size = [], {}, 0
     if rows or not number:
-        column = first_column(shard.path, rows, column) if number == len(rows) else column
-        yield Block(rows, problems, str(column), 1)
+        column = column or first_column(shard.path, rows, problems, wanted)
+        yield Block(rows, problems, column or COLUMNS[0], 1)
 
 
 def raw_lines(stream: io.BufferedReader) -> Iterator[bytes]:
@@ -130,10 +133,11 @@ def read_line(raw: bytes, form: str) -> tuple[dict, str | None]:
     return (row, problem) if isinstance(row, dict) else ({}, f"{shown(row)} is not a JSON object")
 
 
-def first_column(path: Path, rows: list[dict], wanted: str | None) -> str:
-    """The column of texts, as the first block shows it."""
+def first_column(path: Path, rows: list[dict], problems: dict[int, str], wanted: str | None) -> str | None:
+    """The column of texts, as the first block with a row that could be read shows it; None of one without."""
+    rows = [row for place, row in enumerate(rows) if place not in problems]
     if not rows:
-        return wanted or COLUMNS[0]
+        return None
     column = column_of(path, list(dict.fromkeys(name for row in rows for name in row)), wanted)
     values = [row[column] for row in rows if row.get(column) is not None]
     if values and not any(isinstance(value, (str, list)) for value in values):
@@ -204,9 +208,22 @@ def table_of(rows: list[dict], schema: pa.Schema | None, path: Path) -> pa.Table
     if schema is None:  # from_pylist would take the names from the first row
         return pa.Table.from_pylist([{**dict.fromkeys(names), **row} for row in rows])
     if new := names.keys() - set(schema.names):
-        raise UserError(f"{path}: column {shown(min(new))} comes only after the first {ROWS:,} rows; "
-                        f"use --format jsonl")
-    return pa.Table.from_pylist(rows, pa.schema([field for field in schema if field.name not in ADDED]))
+        raise UserError(f"{path}: column {shown(min(new))} comes only after the first rows; use --format jsonl")
+    fields = [field for field in schema if field.name not in ADDED]
+    for name, kind in ((field.name, field.type) for field in fields if pa.types.is_nested(field.type)):
+        if has_new_keys(pa.array([row.get(name) for row in rows]).type, kind):  # which Arrow would leave out
+            raise UserError(f"{path}: column {shown(name)} has keys that come only after its first rows; "
+                            f"use --format jsonl")
+    return pa.Table.from_pylist(rows, pa.schema(fields))
+
+
+def has_new_keys(kind: pa.DataType, known: pa.DataType) -> bool:
+    """Whether objects of the one type have keys, at any depth, that those of the other lack."""
+    if pa.types.is_struct(kind) and pa.types.is_struct(known):
+        names = {field.name for field in known.fields}
+        return any(field.name not in names or has_new_keys(field.type, known.field(field.name).type)
+                   for field in kind.fields)
+    return pa.types.is_list(kind) and pa.types.is_list(known) and has_new_keys(kind.value_type, known.value_type)
 
 
 @contextmanager
@@ -217,14 +234,14 @@ def parquet_writer(path: Path) -> Iterator[Write]:
         nonlocal file
         try:
             table = block.rows if isinstance(block.rows, pa.Table) else table_of(block.rows, file and file.schema, path)
-            added = (pa.array(entities, ENTITIES), pa.array(errors, pa.string()))
-            for name, values in zip(ADDED, added, strict=True):  # to a table without columns, none can be appended
-                table = table.append_column(name, values) if table.num_columns else pa.table({name: values})
+            for name, values, kind in zip(ADDED, (entities, errors), ADDED_TYPES, strict=True):
+                column = pa.array(values, kind)  # to a table without columns, none can be appended
+                table = table.append_column(name, column) if table.num_columns else pa.table({name: column})
             file = file or pq.ParquetWriter(path, table.schema)
             file.write_table(table)
-        except (pa.ArrowException, UnicodeEncodeError) as error:
-            raise UserError(f"{path}: {str(error).splitlines()[0][:200]}, where rows before had another type; "
-                            f"use --format jsonl") from None
+        except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
+            raise UserError(f"{path}: {str(error).splitlines()[0][:200]}; expected values of one type in a column, "
+                            f"as in the first rows; use --format jsonl") from None
     try:
         yield write
     finally:

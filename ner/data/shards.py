@@ -32,10 +32,13 @@ class Shard(NamedTuple):
     first_row: int = 0  # number of rows of the file before these groups
 
 
-def find_shards(patterns: Iterable[str]) -> list[Shard]:
-    """The shards of all files that match, in the order of the patterns, then of names. ``UserError`` for a pattern
-    without files, a file of another format, and two files that would become one."""
+def find_shards(patterns: Iterable[str], without: Path | None = None) -> list[Shard]:
+    """The shards of all files that match, in the order of the patterns, then of names. without: a folder whose files do
+    not count. ``UserError`` for a pattern without files, a file of another format, and two files that would become one.
+    """
     paths = dict.fromkeys(Path(path) for pattern in patterns for path in matching(pattern))
+    if without is not None:
+        paths = {path: None for path in paths if without.resolve() not in path.resolve().parents}
     found: dict[str, Shard] = {}
     for path in paths:
         for shard in shards_of(path):

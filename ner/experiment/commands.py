@@ -34,7 +34,7 @@ def parser(description: str) -> Parser:
     tag = add("tag", "tag text", "\nPrints a word and its tag per line; on a terminal, the text with its entities in "
               "colour unless NO_COLOR is set.")
     add_model(tag)
-    texts = tag.add_argument("text", metavar="TEXT ...", nargs="+", default=[],
+    texts = tag.add_argument("text", metavar="[TEXT ...]", nargs="+", default=[],
                              help="texts to tag, or - to read lines from standard input; none with --input")
     texts.required = False  # with --input there are none; * would end at the first option
     tag.add_argument("--input", metavar="GLOB ...", nargs="+",

@@ -39,7 +39,7 @@ def average(values: Sequence):
     if all(isinstance(value, dict) for value in values):
         common = [key for key in first if all(key in value for value in values)]
         return {key: average([value[key] for value in values]) for key in common}
-    if all(isinstance(value, (int, float)) for value in values):
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         return statistics.fmean(values)
     return None
 

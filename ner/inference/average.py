@@ -45,6 +45,8 @@ def average(first: Trained, others: Iterable[Trained], rows: Mapping[str, Datase
         check_alike(first, member)
         averaging.add_snapshot(mean, member.model, taken)
         found.append(scores(member._replace(options=first.options)))
+        del member  # before the next one is loaded
+        accelerator.free_memory()  # which would keep it
     averaging.load(first.model, mean)
     return first, [*found, scores(first)]
 

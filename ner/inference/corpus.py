@@ -156,6 +156,11 @@ def job_of(tagger: Tagger, column: str | None, form: str | None) -> dict:
             "pretokenized": tagger.pretokenized, "threshold": tagger.threshold, "format": form}
 
 
+def is_begun(folder: Path) -> bool:
+    """Whether an earlier start has filled it."""
+    return (folder / JOB).is_file()
+
+
 def claim(folder: Path, job: dict, shards: list[Shard], rank: int) -> None:
     """``UserError`` unless the folder is new, or has been filled by this very job from these very files."""
     path = folder / JOB
@@ -173,8 +178,12 @@ def claim(folder: Path, job: dict, shards: list[Shard], rank: int) -> None:
         if known.get(name) != value:
             raise UserError(f"{folder}: was tagged with {name} {known.get(name)}, not {value}; repeat that command or "
                             f"name another --output")
-    for shard in shards:
-        if record_path(folder, shard).exists() and is_changed(shard, record_of(folder, shard)):
+    by_name, by_path = ({key(shard): shard for shard in shards}
+                        for key in (lambda shard: shard.name, lambda shard: str(shard.path)))
+    for one in (folder / FINISHED).glob("*.json"):  # parts, too, that a file is no longer divided into
+        record = json.loads(one.read_text(encoding="utf-8"))
+        shard = by_name.get(one.stem) or by_path.get(record["input"])
+        if shard is not None and is_changed(shard, record):
             raise UserError(f"{shard.path}: has changed since it was tagged; name another --output")
 
 

@@ -20,7 +20,7 @@ from tabulate import tabulate
 
 from ner.data import corpora, encoded
 from ner.files import checksum, whole_folder
-from ner.inference.trained import Trained, predicted
+from ner.inference.trained import Trained, legal, predicted
 from ner.options import UserError
 from ner.tags import NO_LABEL, TagSet, spans
 
@@ -34,7 +34,8 @@ def pseudo_labelled(teacher: Trained, pool: Mapping[str, Dataset], tags: TagSet,
     pool: as `corpora.unlabelled` makes it. tags: the teacher's in any order. ``UserError`` where no word is left.
     """
     ids = np.array([tags.ids[name] for name in teacher.tags.names])
-    options, result = teacher.options, {}
+    teacher, result = legal(teacher), {}
+    options = teacher.options
     for lang, rows in pool.items():
         accelerator.print(f"{teacher.folder}: tagging {len(rows):,} sentences of {lang}")
         sentences = encoded.unlabelled(list(rows["tokens"]), teacher.tokenizer, options.max_length, options.stride)

@@ -65,13 +65,18 @@ def read_text(line: str, pretokenized: bool = False) -> Text:
         raise ValueError(f"{line[:20]!r}... is longer than {MAX_CHARACTERS:,} characters; expected a page")
     if any("\ud800" <= character <= "\udfff" for character in line):
         raise ValueError(f"{line[:40]!r} is not UTF-8; expected UTF-8")
-    return joined(given_words(line)) if pretokenized else Text(line, split_words(line))
+    if pretokenized and JSON_OBJECT.match(line):
+        return joined(given_words(line))
+    return Text(line, words_between_spaces(line) if pretokenized else split_words(line))
+
+
+def words_between_spaces(line: str) -> list[Word]:
+    """``" Anna  K." -> [("Anna", 1, 5), ("K.", 7, 9)]``"""
+    return [Word(found[0], *found.span()) for found in re.finditer(r"\S+", line)]
 
 
 def given_words(line: str) -> list[str]:
-    """The words of a line that is already split."""
-    if not JSON_OBJECT.match(line):
-        return line.split()
+    """The words of a line that is a JSON object."""
     expected = 'expected {"tokens": ["Anna", ...]} or words between spaces'
     try:
         tokens = json.loads(line).get("tokens")

@@ -3,17 +3,20 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
+import pyarrow as pa
 import torch
 from accelerate import Accelerator
+from datasets import Features
 
+from ner.data.blocks import ADDED, ADDED_TYPES
 from ner.data.encoded import Encoded
 from ner.evaluation.predict import Predictions
 from ner.inference import tag
 from ner.inference.tag import Text
-from ner.inference.trained import Trained, accelerator_for, load, predicted
+from ner.inference.trained import Trained, accelerator_for, legal, load, predicted, weights_checksum
 from ner.options import UserError, shown
 
 IMPORTED_BY = os.getpid()
@@ -43,17 +46,25 @@ class Tagger:
     mixed_precision: str | None = None  # None: the run's
 
     def __getstate__(self) -> dict:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """The fields, and which weights they meant: datasets takes a result from its cache if the state is the same."""
+        return {**{field.name: getattr(self, field.name) for field in fields(self)}, "weights": self.weights}
+
+    @cached_property
+    def weights(self) -> str:
+        return weights_checksum(self.model, self.model_revision)
 
     @cached_property
     def accelerator(self) -> Accelerator:
-        return accelerator_for(self.model, self.device, self.mixed_precision)
+        return self.loaded()[0]
 
     @cached_property
     def trained(self) -> Trained:
+        return self.loaded()[1]
+
+    def loaded(self) -> tuple[Accelerator, Trained]:
         if os.getpid() != IMPORTED_BY:  # forked: without its parent's threads, for which OpenMP would wait forever
             torch.set_num_threads(1)
-        return load(self.model, self.accelerator, self.model_revision)
+        return loaded(self.model, self.model_revision, self.weights, self.device, self.mixed_precision)
 
     def __call__(self, columns: Mapping[str, Sequence]) -> dict[str, Any]:
         """The columns and two more: `entities`, for each row a list of start, end, type, text and score (offsets in
@@ -87,6 +98,20 @@ class Tagger:
         kept = [[entity for entity in tag.entities_of(one) if entity["score"] >= self.threshold] for one in tagged]
         return [own if error is None else None
                 for own, error in zip(map(rounded, kept), prepared.errors, strict=True)]
+
+
+@lru_cache(maxsize=1)  # engines may send a worker another copy of the `Tagger` with each task
+def loaded(model: str, revision: str | None, weights: str, device: str,
+           mixed_precision: str | None) -> tuple[Accelerator, Trained]:
+    """The process's last model. weights: their checksum, so that a model which was trained again is loaded again."""
+    accelerator = accelerator_for(model, device, mixed_precision)
+    return accelerator, legal(load(model, accelerator, revision))
+
+
+def with_entities(features: Features) -> Features:
+    """The same columns with those that a `Tagger` adds, for ``map(features=...)``: datasets takes types from its first
+    batch, where perhaps no row has an entity or an error."""
+    return Features({**features, **Features.from_arrow_schema(pa.schema(list(zip(ADDED, ADDED_TYPES, strict=True))))})
 
 
 def rounded(entities: list[dict]) -> list[dict]:

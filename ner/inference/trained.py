@@ -124,6 +124,11 @@ def load(name: str, accelerator: Accelerator, revision: str | None = None) -> Tr
     return Trained(model, tokenizer, tags, options, folder)
 
 
+def legal(trained: Trained) -> Trained:
+    """The same model with tags that are legal (`decode: viterbi`), whatever its run was scored with."""
+    return trained._replace(options=replace(trained.options, decode="viterbi"))
+
+
 def type_map(pairs: list[str]) -> dict[str, str]:
     """``type_map(["MISC=O", "PERSON=PER"]) -> {"MISC": "O", "PERSON": "PER"}``"""
     types: dict[str, str] = {}

@@ -4,8 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+from accelerate import Accelerator
 
+from ner.data import encoded
 from ner.evaluation.decoding import argmax, decode, viterbi
+from ner.inference.trained import load, predicted
+from tests.helpers.folders import TAGS, lexicon_folder
 
 PANX = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 MIXED = ("I-LOC", "O", "B-PER", "B-LOC", "I-PER", "B-DATE")  # ids in any order, a type without I-
@@ -70,3 +74,18 @@ def test_legal_even_where_every_legal_sequence_is_impossible():
 def test_nothing_to_decode():
     assert viterbi(np.zeros((0, 5), np.float32), [], PANX).tolist() == []
     assert viterbi(np.zeros((2, 1), np.float32), [2], ("O",)).tolist() == [0, 0]
+
+
+def test_windows_are_joined_before_tags_are_chosen(tmp_path):
+    """Wherever their borders fall: within an entity, and before an I-X that opens one. The model sees single words, so
+    that windows change its answers in no other way."""
+    accelerator = Accelerator(cpu=True)
+    trained = load(str(lexicon_folder(tmp_path / "model")), accelerator)
+    for before in range(20):
+        words = ["in"] * before + ["Anna", "Keller", "und", "Keller", "Keller"] + ["in"] * (25 - before)
+        whole, cut = (encoded.unlabelled([words], trained.tokenizer, length) for length in (64, 16))
+        assert len(whole.windows[0]) == 1 and len(cut.windows[0]) > 2
+        one, other = (predicted(trained, sentence, accelerator) for sentence in (whole, cut))
+        assert other.labels.tolist() == one.labels.tolist() and legal(other.labels, TAGS)
+        assert [TAGS[label] for label in other.labels[before : before + 2]] == ["B-PER", "I-PER"]
+        assert not legal(other.argmax, TAGS)

@@ -70,6 +70,11 @@ def test_the_same_options_give_the_same_run(recipe, straight, tmp_path):
     assert steps(straight) == [28, 30] and max(value for _, value in runs.curves(straight)["f1/mean"]) > 0
 
 
+def test_a_run_can_be_repeated_from_its_config_yaml(straight, tmp_path):
+    run(runs.arguments(straight / "config.yaml", tmp_path / "run"), tmp_path, doubles.keep_checkpoints)
+    runs.assert_same_run(tmp_path / "run", straight)
+
+
 def test_stops_and_kills_leave_no_trace(recipe, straight, tmp_path):
     """Twice within the first epoch (of 10 steps), at its end, two kills within the second, one across its end, and in
     the last step."""

@@ -130,11 +130,13 @@ def train_main(argv: list[str], log: str, prepare=None, *args) -> None:
     sys.exit(train.main(argv))
 
 
-def evaluate_main(argv: list[str], log: str) -> None:
-    """What a forked process runs: `evaluate.py`."""
+def evaluate_main(argv: list[str], log: str, prepare=None, *args) -> None:
+    """What a forked process runs: `evaluate.py`; `prepare(*args)` before it."""
     import evaluate
 
     to_file(log)
+    if prepare:
+        prepare(*args)
     sys.exit(evaluate.main(argv))
 
 

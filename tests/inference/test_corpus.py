@@ -4,7 +4,9 @@ import gzip
 import json
 import os
 import random
-import shutil
+import resource
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +15,6 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
-from datasets import Dataset
 
 from ner.data import blocks, shards
 from ner.inference import corpus
@@ -23,6 +23,7 @@ from ner.inference.tagger import Tagger
 from ner.options import UserError
 from tests.helpers import commands, runs
 from tests.helpers.folders import LEXICON, lexicon_folder
+from tests.helpers.paths import ROOT
 
 TEXTS = ["Anna Keller wohnt in Bern.", "", "und", "Genf"]
 SPANS = [[(0, 11, "PER", "Anna Keller"), (21, 25, "LOC", "Bern")], [], [], [(0, 4, "LOC", "Genf")]]
@@ -61,6 +62,10 @@ def outcome(folder):
     for name in [name for name in files if name == "summary.json" or name.startswith(".finished")]:
         files[name] = {**json.loads(files[name]), "seconds": 0}
     return files
+
+
+def limit_files(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def compressed(path, content):
@@ -293,6 +298,62 @@ def test_processes_share_the_shards(model, tmp_path, monkeypatch):
     assert pa.concat_tables(tables)["text"].to_pylist() == texts
 
 
+def test_a_file_that_has_grown_is_refused(model, tmp_path, monkeypatch):
+    """Though it is divided into other parts then."""
+    monkeypatch.setattr(shards.divided, "__defaults__", (20,))
+    path, tagger = tmp_path / "big.parquet", Tagger(model)
+    for rows in (40, 60):
+        pq.write_table(pa.table({"text": random_texts(rows)}), path, row_group_size=10)
+        if rows == 40:
+            assert corpus.tag_corpus(tagger, shards.find_shards([str(path)]), tmp_path / "out")
+            before = outcome(tmp_path / "out")
+        else:
+            with pytest.raises(UserError, match=r"big\.parquet: has changed since it was tagged"):
+                corpus.tag_corpus(tagger, shards.find_shards([str(path)]), tmp_path / "out")
+    assert outcome(tmp_path / "out") == before
+
+
+def test_input_that_matches_its_own_output(model, tmp_path, capsys):
+    (tmp_path / "a.jsonl").write_text('{"text": "Anna"}\n')
+    arguments = (model, "--input", tmp_path / "**" / "*.jsonl", "--output", tmp_path / "tagged")
+    for _ in range(2):
+        status, shown, _ = call(capsys, *arguments)
+        assert status == 0 and "1 shard, " in shown
+    assert sorted(path.name for path in (tmp_path / "tagged").glob("*")) == [
+        ".finished", "a.jsonl", "summary.json", "tagging.json"]
+
+
+def test_offsets_are_those_of_the_row(model, tmp_path, capsys):
+    """Whatever the space between words; of a list of words, in their text joined by spaces."""
+    text = "  Anna   Keller\tund\u2003Bern "
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": text}) + "\n" + json.dumps({"text": ["Post", "Bern"]}))
+    for way in ([], ["--pretokenized"]):
+        out = tmp_path / f"out{len(way)}"
+        assert call(capsys, model, "--input", tmp_path / "a.jsonl", "--output", out, *way)[0] == 0
+        first, second = lines(out / "a.jsonl")
+        assert found(first) == [(2, 15, "PER", "Anna   Keller"), (20, 24, "LOC", "Bern")]
+        assert all(text[entity["start"] : entity["end"]] == entity["text"] for entity in first["entities"])
+        assert found(second) == [(0, 4, "ORG", "Post"), (5, 9, "LOC", "Bern")]
+
+
+@pytest.mark.slow
+def test_a_dead_process_costs_only_its_own_shards(model, tmp_path, capsys):
+    for number in range(4):
+        (tmp_path / f"{number}.txt").write_text("\n".join(random_texts(6000, number)))
+    argv = [model, "--input", str(tmp_path / "*.txt"), "--output"]
+    assert call(capsys, *argv, tmp_path / "one")[0] == 0
+    out, places = tmp_path / "two", [{"RANK": str(rank), "WORLD_SIZE": "2"} for rank in range(2)]
+    command = [sys.executable, "evaluate.py", "tag", *argv, str(out)]
+    both = [subprocess.Popen(command, cwd=ROOT, env=os.environ | place) for place in places]
+    while not list(out.glob(".1.jsonl*")) and both[1].poll() is None:
+        time.sleep(0.002)  # until it writes its first shard
+    both[1].kill()
+    assert both[1].wait() == -9 and both[0].wait(120) == 0
+    assert sorted(path.name for path in out.glob("*.jsonl")) == ["0.jsonl", "2.jsonl"]
+    assert subprocess.run(command, cwd=ROOT, env=os.environ | places[1]).returncode == 0
+    assert outcome(tmp_path / "one") == outcome(out)
+
+
 @pytest.mark.slow
 def test_two_launched_processes_write_what_one_writes(model, tmp_path, capsys):
     for number in range(5):
@@ -326,6 +387,26 @@ def test_killed_at_random_moments_the_output_is_the_same(model, tmp_path, capsys
     process.join(120)
     assert process.exitcode == 0, Path(log).read_text()
     assert outcome(tmp_path / "one") == outcome(out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_file_size_limit_stops_in_one_sentence(model, tmp_path, capsys, form):
+    """As a full disk does; the shard before stays, and a repeated command completes."""
+    (tmp_path / "a.txt").write_text("Anna\n")
+    (tmp_path / "b.txt").write_text("\n".join(random_texts(6000)))
+    argv = [model, "--input", str(tmp_path / "*.txt"), "--format", form, "--output"]
+    assert call(capsys, *argv, tmp_path / "one")[0] == 0
+    out, log = tmp_path / "two", tmp_path / "log"
+    process = runs.forked(runs.evaluate_main, ["tag", *argv, str(out)], str(log), limit_files, 20_000)
+    process.join(120)
+    assert process.exitcode == 2
+    text = log.read_text()
+    assert f"b.{form}: could not be written" in text and "what is finished stays" in text and "Traceback" not in text
+    assert sorted(path.name for path in out.iterdir()) == [".finished", f"a.{form}", "tagging.json"]
+    process = runs.forked(runs.evaluate_main, ["tag", *argv, str(out)], str(log))
+    process.join(120)
+    assert process.exitcode == 0 and outcome(tmp_path / "one") == outcome(out)
 
 
 # ---- what is refused
@@ -372,64 +453,3 @@ def test_a_disk_that_is_full(model, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"a.jsonl: could not be written .*No space left"):
         corpus.tag_corpus(Tagger(model), shards.find_shards([str(tmp_path / "a.txt")]), tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".finished", "tagging.json"]
-
-
-# ---- on the engines that people run
-
-
-@pytest.mark.slow
-def test_datasets_map_with_two_processes(model):
-    texts = random_texts(40)
-    tagger = Tagger(model)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)  # once there are threads, a forked process waits for them, unless it uses one
-    torch.ones(600, 600) @ torch.ones(600, 600)
-    alone = tagger({"text": texts})
-    rows = Dataset.from_dict({"id": list(range(40)), "text": texts}).map(tagger, batched=True, batch_size=9, num_proc=2)
-    torch.set_num_threads(threads)
-    assert rows["id"] == list(range(40)) and rows["text"] == texts and rows["error"] == [None] * 40
-    assert list(rows["entities"]) == alone["entities"]
-    assert any(alone["entities"])
-
-
-@pytest.mark.slow
-def test_ray_data_with_two_workers(model):
-    ray = pytest.importorskip("ray", reason="needs ray (see docs/scale.md)")
-    texts = random_texts(40)
-    tagger = Tagger(model)
-    alone = tagger({"text": texts})
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-             object_store_memory=2**27)
-    try:
-        rows = ray.data.from_items([{"id": i, "text": text} for i, text in enumerate(texts)])
-        found = rows.map_batches(tagger, batch_size=9, batch_format="pandas").take_all()
-    finally:
-        ray.shutdown()
-    found.sort(key=lambda row: row["id"])  # engines promise no order
-    assert [row["text"] for row in found] == texts and [row["error"] for row in found] == [None] * 40
-    assert [list(row["entities"]) for row in found] == alone["entities"]
-
-
-@pytest.mark.slow
-def test_spark_with_two_workers(model):
-    pytest.importorskip("pyspark", reason="needs pyspark and Java (see docs/scale.md)")
-    if shutil.which("java") is None:
-        pytest.skip("Spark needs Java")
-    from pyspark.sql import SparkSession
-    texts, tagger = random_texts(40), Tagger(model)
-    alone = tagger({"text": texts})
-
-    def frames(parts):
-        for frame in parts:
-            found = tagger(dict(frame))
-            yield frame.assign(entities=[json.dumps(one) for one in found["entities"]], error=found["error"])
-
-    spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", False).getOrCreate()
-    try:
-        rows = spark.createDataFrame(list(enumerate(texts)), "id int, text string").repartition(2)
-        found = rows.mapInPandas(frames, "id int, text string, entities string, error string").collect()
-    finally:
-        spark.stop()
-    found = sorted(found, key=lambda row: row.id)
-    assert [row.text for row in found] == texts and [row.error for row in found] == [None] * 40
-    assert [json.loads(row.entities) for row in found] == alone["entities"]

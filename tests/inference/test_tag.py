@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from ner.data.text import split_words
 from ner.inference import tag as tag_module
+from ner.inference.tagger import Tagger
 from ner.inference.trained import load, score
 from ner.options import Options, UserError, as_recipe
+from tests.helpers.commands import call
 from tests.helpers.folders import LEXICON, TAGS, lexicon_folder, tiny_folder
 from tests.helpers.known import make_run, tag, write_data
 
@@ -34,6 +36,16 @@ def trained(folder):
 def by_word(trained):
     """The same, of which each word has its own answer, whatever its neighbours."""
     return trained._replace(options=replace(trained.options, decode="argmax"))
+
+
+def test_tags_are_legal_whatever_the_run_was_scored_with(tmp_path, capsys):
+    run = make_run(tmp_path / "run", write_data(tmp_path / "data"), decode="argmax")
+    status, shown, _ = call(capsys, "tag", run, "und Keller Keller und", "--jsonl")
+    assert status == 0 and [entity["type"] for entity in json.loads(shown)["entities"]] in ([], ["PER"])
+    _, shown, _ = call(capsys, "tag", run, "und Keller Keller und")
+    tags = [line.split("\t")[1] for line in shown.splitlines()]
+    assert tags in (["O"] * 4, ["O", "B-PER", "I-PER", "O"], ["B-PER", "I-PER", "I-PER", "O"])
+    assert Tagger(str(run)).trained.options.decode == "viterbi"
 
 
 # ---- load

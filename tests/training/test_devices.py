@@ -14,7 +14,7 @@ from ner.data.collate import TENSORS, Padding, collate, to_device
 from ner.evaluation import predict
 from ner.model import packing
 from ner.model.roberta import TokenClassifier
-from ner.training import checkpoint, loop, optim
+from ner.training import averaging, checkpoint, loop, optim
 from ner.training.loop import Progress
 from tests.helpers import doubles, runs
 from tests.helpers.doubles import replace
@@ -79,6 +79,19 @@ def test_fp16_takes_the_steps_of_fp32_up_to_rounding(half):
         assert ours.grad_norm == pytest.approx(theirs.grad_norm, rel=2e-2)
     for (name, ours), theirs in zip(model.named_parameters(), other.parameters()):
         assert (ours - theirs).abs().max() <= 2e-3, name  # two steps of at most 1e-3
+
+
+def test_the_mean_of_snapshots_in_fp16_is_that_of_the_fp32_weights(half):
+    model = make_model()
+    model, optimizer = half.prepare(model, optim.adamw(model, 1e-3, 0.01))
+    mean, copies = {}, []
+    for _ in loop.steps(model, optimizer, make_data(), PADDING, OPTIONS, half, Progress(), lambda: False):
+        averaging.add_snapshot(mean, model, len(copies))
+        copies.append({name: parameter.detach().clone() for name, parameter in model.named_parameters()})
+    assert len(copies) == 2 and mean.keys() == copies[0].keys()
+    for name, tensor in mean.items():
+        assert tensor.dtype == torch.float32 and not torch.equal(copies[0][name], copies[1][name])
+        torch.testing.assert_close(tensor, torch.stack([copy[name] for copy in copies]).mean(0))
 
 
 def test_the_scale_of_fp16_is_in_the_checkpoint(half, tmp_path):
