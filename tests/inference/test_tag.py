@@ -199,9 +199,10 @@ def test_text_that_cannot_be_tagged(trained):
 
 
 def test_words_between_spaces_are_kept(trained):
-    (tagged,) = tag(trained, " Anna\tKeller.  (Bern) Bern\u00a0", pretokenized=True)
-    assert tagged.text == "Anna Keller. (Bern) Bern"
-    assert tagged.words == [("Anna", 0, 4), ("Keller.", 5, 12), ("(Bern)", 13, 19), ("Bern", 20, 24)]
+    text = " Anna\tKeller.  (Bern) Bern\u00a0"
+    (tagged,) = tag(trained, text, pretokenized=True)
+    assert tagged.text == text
+    assert tagged.words == [("Anna", 1, 5), ("Keller.", 6, 13), ("(Bern)", 15, 21), ("Bern", 22, 26)]
     assert tagged.tags == ["B-PER", "I-PER", "O", "B-LOC"]
 
 
