@@ -22,7 +22,6 @@ from ner.data.blocks import Block, blocks, writer
 from ner.data.shards import Shard
 from ner.files import checksum_of_ends, whole_file, write_whole
 from ner.inference.tagger import Prepared, Tagger
-from ner.inference.trained import weights_checksum
 from ner.options import UserError
 
 T = TypeVar("T")
@@ -150,7 +149,7 @@ def in_order() -> Iterator[Callable[[Callable[[], None]], None]]:
 def job_of(tagger: Tagger, column: str | None, form: str | None) -> dict:
     """What the output depends on besides its input."""
     trained = tagger.trained
-    return {"weights": weights_checksum(tagger.model, tagger.model_revision), "tags": list(trained.tags.names),
+    return {"weights": tagger.weights, "tags": list(trained.tags.names),
             "max_length": trained.options.max_length, "stride": trained.options.stride,
             "decode": trained.options.decode, "mixed_precision": tagger.accelerator.mixed_precision, "column": column,
             "pretokenized": tagger.pretokenized, "threshold": tagger.threshold, "format": form}
@@ -178,11 +177,10 @@ def claim(folder: Path, job: dict, shards: list[Shard], rank: int) -> None:
         if known.get(name) != value:
             raise UserError(f"{folder}: was tagged with {name} {known.get(name)}, not {value}; repeat that command or "
                             f"name another --output")
-    by_name, by_path = ({key(shard): shard for shard in shards}
-                        for key in (lambda shard: shard.name, lambda shard: str(shard.path)))
+    by_output, by_file = {shard.name: shard for shard in shards}, {shard.path.name: shard for shard in shards}
     for one in (folder / FINISHED).glob("*.json"):  # parts, too, that a file is no longer divided into
         record = json.loads(one.read_text(encoding="utf-8"))
-        shard = by_name.get(one.stem) or by_path.get(record["input"])
+        shard = by_output.get(one.stem) or by_file.get(Path(record["input"]).name)
         if shard is not None and is_changed(shard, record):
             raise UserError(f"{shard.path}: has changed since it was tagged; name another --output")
 
