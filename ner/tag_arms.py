@@ -45,13 +45,10 @@ def turns(texts: Sequence[str], entities: Callable[[list[str]], int], report: Ca
 def ours(args, report, precision: str, small: bool = False, onnx: str | None = None) -> None:
     """`Tagger`, without the threads that ``evaluate.py tag --input`` has for reading and writing. `onnx`: a file in the
     small model's folder, which ONNX Runtime computes."""
-    from accelerate import Accelerator
-
     from ner.inference import onnx_file
     from ner.inference.tagger import Tagger
 
-    tagger = Tagger(args.small if small else args.tag)
-    tagger.accelerator = Accelerator(cpu=True, mixed_precision=precision)  # instead of what suits the machine
+    tagger = Tagger(args.small if small else args.tag, device="cpu", mixed_precision=precision)
     if onnx:
         model: Any = onnx_file.OnnxModel(Path(args.small) / onnx, tagger.trained.model)
         tagger.trained = tagger.trained._replace(model=model)
