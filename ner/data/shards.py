@@ -39,6 +39,8 @@ def find_shards(patterns: Iterable[str], without: Path | None = None) -> list[Sh
     paths = dict.fromkeys(Path(path) for pattern in patterns for path in matching(pattern))
     if without is not None:
         paths = {path: None for path in paths if without.resolve() not in path.resolve().parents}
+        if not paths:
+            raise UserError(f"{without}: --input matches only files in it; expected others than those of --output")
     found: dict[str, Shard] = {}
     for path in paths:
         for shard in shards_of(path):

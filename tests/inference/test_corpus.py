@@ -64,6 +64,15 @@ def outcome(folder):
     return files
 
 
+def tagged_by_one(model, tmp_path, capsys, files, rows):
+    """Files that one undisturbed process has tagged into `one`; the command line without its last word, the folder."""
+    for number in range(files):
+        (tmp_path / f"{number}.txt").write_text("\n".join(random_texts(rows, number)))
+    argv = [model, "--input", str(tmp_path / "*.txt"), "--output"]
+    assert call(capsys, *argv, tmp_path / "one")[0] == 0
+    return argv
+
+
 def limit_files(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
@@ -321,6 +330,10 @@ def test_input_that_matches_its_own_output(model, tmp_path, capsys):
         assert status == 0 and "1 shard, " in shown
     assert sorted(path.name for path in (tmp_path / "tagged").glob("*")) == [
         ".finished", "a.jsonl", "summary.json", "tagging.json"]
+    before = outcome(tmp_path / "tagged")
+    alone = (model, "--input", tmp_path / "tagged" / "*.jsonl", "--output", tmp_path / "tagged")
+    assert "tagged: --input matches only files in it" in refused(capsys, *alone)
+    assert outcome(tmp_path / "tagged") == before
 
 
 def test_offsets_are_those_of_the_row(model, tmp_path, capsys):
@@ -338,10 +351,7 @@ def test_offsets_are_those_of_the_row(model, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_dead_process_costs_only_its_own_shards(model, tmp_path, capsys):
-    for number in range(4):
-        (tmp_path / f"{number}.txt").write_text("\n".join(random_texts(6000, number)))
-    argv = [model, "--input", str(tmp_path / "*.txt"), "--output"]
-    assert call(capsys, *argv, tmp_path / "one")[0] == 0
+    argv = tagged_by_one(model, tmp_path, capsys, 4, 6000)
     out, places = tmp_path / "two", [{"RANK": str(rank), "WORLD_SIZE": "2"} for rank in range(2)]
     command = [sys.executable, "evaluate.py", "tag", *argv, str(out)]
     both = [subprocess.Popen(command, cwd=ROOT, env=os.environ | place) for place in places]
@@ -356,10 +366,7 @@ def test_a_dead_process_costs_only_its_own_shards(model, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_two_launched_processes_write_what_one_writes(model, tmp_path, capsys):
-    for number in range(5):
-        (tmp_path / f"{number}.txt").write_text("\n".join(random_texts(30, number)))
-    argv = [model, "--input", str(tmp_path / "*.txt"), "--output"]
-    assert call(capsys, *argv, tmp_path / "one")[0] == 0
+    argv = tagged_by_one(model, tmp_path, capsys, 5, 30)
     with runs.start(["tag", *argv, str(tmp_path / "two")], 2, "evaluate.py") as process:
         log, _ = process.communicate(timeout=120)
     assert process.returncode == 0, log
@@ -368,10 +375,7 @@ def test_two_launched_processes_write_what_one_writes(model, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_killed_at_random_moments_the_output_is_the_same(model, tmp_path, capsys, kills=5):
-    for number in range(6):
-        (tmp_path / f"{number}.txt").write_text("\n".join(random_texts(6000, number)))
-    argv = [model, "--input", str(tmp_path / "*.txt"), "--output"]
-    assert call(capsys, *argv, tmp_path / "one")[0] == 0
+    argv = tagged_by_one(model, tmp_path, capsys, 6, 6000)
     generator, out, log, statuses = random.Random(0), tmp_path / "two", str(tmp_path / "log"), []
     for _ in range(kills):
         before = {path.name for path in out.rglob("*")}

@@ -40,11 +40,9 @@ def by_word(trained):
 
 def test_tags_are_legal_whatever_the_run_was_scored_with(tmp_path, capsys):
     run = make_run(tmp_path / "run", write_data(tmp_path / "data"), decode="argmax")
-    status, shown, _ = call(capsys, "tag", run, "und Keller Keller und", "--jsonl")
-    assert status == 0 and [entity["type"] for entity in json.loads(shown)["entities"]] in ([], ["PER"])
-    _, shown, _ = call(capsys, "tag", run, "und Keller Keller und")
+    status, shown, _ = call(capsys, "tag", run, "und Keller Keller und")
     tags = [line.split("\t")[1] for line in shown.splitlines()]
-    assert tags in (["O"] * 4, ["O", "B-PER", "I-PER", "O"], ["B-PER", "I-PER", "I-PER", "O"])
+    assert status == 0 and tags in (["O", "B-PER", "I-PER", "O"], ["B-PER", "I-PER", "I-PER", "O"]), "equally probable"
     assert Tagger(str(run)).trained.options.decode == "viterbi"
 
 
